@@ -51,12 +51,15 @@ type Entry struct {
 	ModTime int64 // nanoseconds since 1970
 }
 
-// File is an open file. ReadAt may be called concurrently; Write and Sync not.
+// File is an open file. ReadAt and Sync may be called while another goroutine
+// writes; two goroutines must not write at once.
 type File interface {
 	io.Writer
 	io.ReaderAt
 	io.Closer
-	// Sync makes the file's bytes durable.
+	// Sync makes durable what was written before it was called. After a Sync that
+	// failed nothing is known about those bytes, and a second one must not be
+	// trusted.
 	Sync() error
 	// Size returns the file's length now.
 	Size() (int64, error)
