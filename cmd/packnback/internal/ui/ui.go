@@ -1,0 +1,106 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/env"
+)
+
+// Mode says how much is shown and in which form.
+type Mode struct {
+	JSON    bool // machine-readable lines instead of text
+	Quiet   bool // neither progress nor remarks
+	Verbose bool // remarks on single files
+}
+
+// UI writes to the standard streams of one run. Its methods may be called by
+// several goroutines; each call writes whole lines.
+type UI struct {
+	Mode
+	env *env.Env
+
+	mu  sync.Mutex // one writer at a time, so that lines don't mix
+	bar *Progress  // the progress being drawn, which must be cleared before other output; nil when none
+}
+
+// New returns a UI on e's standard streams.
+func New(e *env.Env, m Mode) *UI { return &UI{Mode: m, env: e} }
+
+// Printf prints a result to standard output. In JSON mode it prints nothing.
+func (u *UI) Printf(format string, args ...any) {
+	if u.JSON {
+		return
+	}
+	u.write(u.env.Stdout, fmt.Appendf(nil, format, args...))
+}
+
+// Remarkf prints a line that only helps (what was made, what comes next) to
+// standard output unless the run is quiet or in JSON mode.
+func (u *UI) Remarkf(format string, args ...any) {
+	if u.Quiet || u.JSON {
+		return
+	}
+	u.write(u.env.Stdout, fmt.Appendf(nil, format+"\n", args...))
+}
+
+// Say prints one line "packnback: KIND: text" to standard error, whatever the
+// mode. Kind is "error", "warning" or "hint"; empty gives "packnback: text".
+// Line ends inside the text become spaces: every message is one line.
+func (u *UI) Say(kind, text string) {
+	if kind != "" {
+		kind += ": "
+	}
+	u.write(u.env.Stderr, fmt.Appendf(nil, "packnback: %s%s\n", kind, oneLine(text)))
+}
+
+// PrintJSON prints v as one line of JSON to standard output. What is not UTF-8
+// in strings becomes U+FFFD. It panics when v can't be encoded: that is a bug.
+func (u *UI) PrintJSON(v any) { u.write(u.env.Stdout, encode(v)) }
+
+// SayJSON prints v as one line of JSON to standard error.
+func (u *UI) SayJSON(v any) { u.write(u.env.Stderr, encode(v)) }
+
+func encode(v any) []byte {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("encoding %T as JSON: %v", v, err))
+	}
+	return []byte(b.String())
+}
+
+// write sends whole lines to w, with the progress line out of the way.
+func (u *UI) write(w io.Writer, b []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.bar != nil {
+		u.bar.clear()
+	}
+	// Nothing can be done about a standard stream that is gone; commands whose
+	// output is the result (dump, ls) write to it themselves and see the error.
+	_, _ = w.Write(b)
+}
+
+// Stdout returns a writer to standard output that keeps out of the way of
+// progress and reports errors: for results too large to build in memory.
+func (u *UI) Stdout() io.Writer { return stdout{u} }
+
+type stdout struct{ u *UI }
+
+func (s stdout) Write(b []byte) (int, error) {
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	if s.u.bar != nil {
+		s.u.bar.clear()
+	}
+	return s.u.env.Stdout.Write(b)
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}

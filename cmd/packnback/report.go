@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/ui"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// The exit statuses of packnback(1), "EXIT STATUS".
+const (
+	statusOK          = 0
+	statusFailed      = 1
+	statusUsage       = 2
+	statusPartial     = 3
+	statusStale       = 4
+	statusNoRepo      = 10
+	statusBusy        = 11
+	statusKey         = 12
+	statusRefused     = 13
+	statusDamage      = 14
+	statusInterrupted = 130
+)
+
+// usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usageErrorf(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// statusError gives an error its exit status.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+// withStatus gives err an exit status that its own kind does not imply.
+func withStatus(status int, err error) error { return &statusError{status, err} }
+
+// hintError adds what to do about an error.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() }
+func (e *hintError) Unwrap() error { return e.err }
+
+// withHint adds what to do about err, best as a command to paste. The hint of
+// the innermost error wins, because it knows most.
+func withHint(err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return &hintError{err, hint}
+}
+
+// exitError is what programs get instead of the message; the names are those
+// that scripts written for restic know.
+type exitError struct {
+	MessageType string `json:"message_type"`
+	Code        int    `json:"code"`
+	Message     string `json:"message"`
+	Hint        string `json:"hint,omitempty"`
+}
+
+// report prints err, if there is one, and returns the exit status.
+func (p *program) report(ctx context.Context, err error) int {
+	if err == nil {
+		return statusOK
+	}
+	status := exitStatus(err)
+	text, hint := ui.QuoteText(message(err)), hintFor(err)
+	if ctx.Err() != nil && status != statusDamage {
+		status, text, hint = statusInterrupted, "interrupted", ""
+	}
+	if p.ui.JSON {
+		p.ui.SayJSON(exitError{"exit_error", status, text, hint})
+		return status
+	}
+	p.ui.Say("error", text)
+	if hint != "" {
+		p.ui.Say("hint", ui.QuoteText(hint))
+	}
+	return status
+}
+
+// warnf tells of something that the user should know and that does not end the
+// run. Values from outside go through ui.Quote or %q first.
+func (p *program) warnf(format string, args ...any) {
+	p.say("warning", fmt.Sprintf(format, args...))
+}
+
+// hintf tells what to do about the warning before it.
+func (p *program) hintf(format string, args ...any) {
+	p.say("hint", fmt.Sprintf(format, args...))
+}
+
+func (p *program) say(kind, text string) {
+	if p.ui.JSON {
+		p.ui.SayJSON(struct {
+			MessageType string `json:"message_type"`
+			Message     string `json:"message"`
+		}{kind, text})
+		return
+	}
+	p.ui.Say(kind, ui.QuoteText(text))
+}
+
+// exitStatus is the one place where an error becomes an exit status.
+func exitStatus(err error) int {
+	var usage *usageError
+	var status *statusError
+	switch {
+	case errors.As(err, &usage):
+		return statusUsage
+	case errors.As(err, &status):
+		return status.status
+	case errors.Is(err, context.Canceled):
+		return statusInterrupted
+	}
+	switch object.CodeOf(err) {
+	case object.CodeNoRepo:
+		return statusNoRepo
+	case object.CodeBusy, object.CodeUnsafeLock, object.CodeHeadMoved:
+		return statusBusy
+	case object.CodeDenied, object.CodeQuota, object.CodeBraked:
+		return statusRefused
+	case object.CodeDamaged:
+		return statusDamage
+	case object.CodeInvalid:
+		return statusUsage
+	}
+	return statusFailed
+}
+
+// message is the line that people read.
+func message(err error) string {
+	switch text := err.Error(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return text + " (the time is up)"
+	case text == "EOF" || text == "unexpected EOF":
+		return "the data ended too early"
+	default:
+		return text
+	}
+}
+
+// hintFor is the hint that goes with err, or empty: the innermost one that was
+// given, else the one that its kind implies.
+func hintFor(err error) string {
+	hint := ""
+	for rest := err; ; {
+		var h *hintError
+		if !errors.As(rest, &h) {
+			break
+		}
+		hint, rest = h.hint, h.err
+	}
+	if hint != "" {
+		return hint
+	}
+	switch code := object.CodeOf(err); code {
+	case object.CodeNoRepo:
+		return "check the path, or make a repository there: packnback init -r REPO"
+	case object.CodeBusy:
+		return "wait for the other run to end and try again; nothing needs to be unlocked"
+	case object.CodeUnsafeLock:
+		return "use the machine that owns the disk, over ssh"
+	case object.CodeHeadMoved:
+		return "another backup of this job finished first; run the backup again"
+	case object.CodeQuota, object.CodeNoSpace:
+		return "the store's administrator can free space (packnback forget, packnback prune) or raise the limit"
+	case object.CodeDamaged:
+		return "packnback check --read-data -r REPO lists what is damaged"
+	case object.CodeVersion:
+		return "install the newest packnback on both machines"
+	case object.CodeClock:
+		return "set the store's clock, then try again"
+	default:
+		return ""
+	}
+}
