@@ -44,32 +44,6 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-func TestParsePeriod(t *testing.T) {
-	for _, c := range []struct {
-		in   string
-		want period
-	}{
-		{"1y6m7d", period{years: 1, months: 6, days: 7}}, {"36h", period{hours: 36}}, {"2d3h", period{days: 2, hours: 3}}, {"0d", period{}},
-	} {
-		if got, err := parsePeriod(c.in); err != nil || got != c.want {
-			t.Errorf("parsePeriod(%q): got %v, %v, want %v", c.in, got, err, c.want)
-		}
-	}
-	for _, in := range []string{"", "1", "y", "-1d", "+1d", "1d1d", "1y6", "1w", "99999999999999999999d", "100000y"} {
-		if got, err := parsePeriod(in); err == nil {
-			t.Errorf("parsePeriod(%q): got %v, want an error", in, got)
-		}
-	}
-}
-
-func TestPeriodBefore(t *testing.T) {
-	at := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
-	p := period{years: 1, days: 30, hours: 13}
-	if got, want := p.before(at), time.Date(2025, 2, 28, 23, 0, 0, 0, time.UTC); !got.Equal(want) {
-		t.Errorf("%v before %v: got %v, want %v", p, at, got, want)
-	}
-}
-
 func FuzzParseUnits(f *testing.F) {
 	for _, s := range []string{"1y6m7d", "36h", "500G", "1.5TiB", "7d", "-1d", "1e309", "0x1p-2k"} {
 		f.Add(s)
@@ -80,9 +54,6 @@ func FuzzParseUnits(f *testing.F) {
 		}
 		if n, err := parseSize(s); err == nil && n == math.MaxUint64 {
 			t.Errorf("parseSize(%q) = %d", s, n)
-		}
-		if p, err := parsePeriod(s); err == nil && min(p.years, p.months, p.days, p.hours) < 0 {
-			t.Errorf("parsePeriod(%q) = %v", s, p)
 		}
 	})
 }
