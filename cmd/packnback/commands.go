@@ -14,6 +14,10 @@ import "github.com/urfave/cli/v2"
 // in man/packnback-xyz.1.
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
+		initCommand(p),
+		snapshotsCommand(p),
+		checkCommand(p),
+		repairCommand(p),
 		unlockCommand(p),
 		versionCommand(p),
 		completionCommand(p),

@@ -46,13 +46,15 @@ var layers = map[string]layer{
 	client + "ui":                  {1, []string{client + "env"}},
 	"repo/gcmodel":                 {1, nil},
 
+	"protocol/internal/outbox": {2, []string{"protocol", "repo/object"}},
+
 	"repo/pack":  {2, []string{"repo/object", disk, "repo/table"}},
 	"repo/index": {3, []string{"repo/object", disk, "repo/table", "repo/pack"}},
 	"repo":       {4, []string{"repo/object", disk, "repo/table", "repo/pack", "repo/index", "repo/retention"}},
 
 	"repo/storetest":  {5, []string{"repo/object", "repo"}},
-	"protocol/server": {5, []string{"repo/object", "repo", "protocol"}},
-	"protocol/client": {5, []string{"repo/object", "protocol"}},
+	"protocol/server": {5, []string{"protocol/internal/outbox", "repo/object", "repo", "protocol"}},
+	"protocol/client": {5, []string{"protocol/internal/outbox", "repo/object", "protocol"}},
 
 	client + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env"}},
 	client + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env", "repo/table"}},

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/view"
+	"github.com/packnback/packnback/repo"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// store is a repository wherever it is: on a disk of this machine or behind a
+// connection. Commands take it from openStore and never know which. Safe for
+// concurrent use until Close.
+type store interface {
+	reader
+	uploader
+	keeper
+	Close() error
+}
+
+// reader is what restoring and listing need.
+type reader interface {
+	view.Store
+	view.Links
+	ID() object.RepositoryID
+	Snapshot(ctx context.Context, id object.ID) (*object.Snapshot, error)
+}
+
+// uploader is what backup and copy need.
+type uploader interface {
+	openSession(ctx context.Context, req repo.SessionRequest) (session, error)
+}
+
+// session is one upload, as repo.Session describes it.
+type session interface {
+	Standing() object.Standing
+	Have(ctx context.Context, ids []object.ID) ([]bool, error)
+	Put(ctx context.Context, rec *object.Record) error
+	Durable() uint64
+	Checkpoint(ctx context.Context) error
+	Commit(ctx context.Context, m *object.Manifest, sealed []byte) (object.Receipt, error)
+	Close() error
+}
+
+// keeper is what looking after a repository needs.
+type keeper interface {
+	Check(ctx context.Context, opt repo.CheckOptions, report func(repo.Problem)) (repo.CheckResult, error)
+	RepairIndex(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error)
+	MarkBad(ctx context.Context, ids []object.ID) error
+	Stats(ctx context.Context) (repo.Stats, error)
+}
+
+// openStore opens the repository that --repo names. The caller closes it.
+func (p *program) openStore(ctx context.Context) (store, error) {
+	dir, err := p.localRepository()
+	if err != nil {
+		return nil, err
+	}
+	r, err := repo.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return localStore{r}, nil
+}
+
+// withStore opens the repository, calls do and closes it again.
+func (p *program) withStore(ctx context.Context, do func(s store) error) error {
+	s, err := p.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.Close())
+}
+
+// localRepository returns the folder of the repository.
+func (p *program) localRepository() (string, error) {
+	if p.repository == "" {
+		return "", errNoRepository
+	}
+	return p.repository, nil
+}
+
+var errNoRepository = withHint(usageErrorf("no repository given"), "name it with -r REPO or in $PACKNBACK_REPO")
+
+// localStore is a repository on this machine, used without a protocol between.
+type localStore struct{ *repo.Repository }
+
+func (l localStore) openSession(ctx context.Context, req repo.SessionRequest) (session, error) {
+	s, err := l.OpenSession(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// cachePath returns the folder of the cache, made if need be; empty with
+// --no-cache.
+func (p *program) cachePath() (string, error) {
+	if p.noCache {
+		return "", nil
+	}
+	if p.cacheDir != "" {
+		return makePrivate(p.cacheDir)
+	}
+	dir, err := p.env.CacheDir()
+	if err != nil {
+		return "", withHint(err, "name a folder with --cache-dir, or do without one: --no-cache")
+	}
+	return makePrivate(dir)
+}
+
+// statePath returns the folder for what must not be lost, made if need be.
+func (p *program) statePath() (string, error) {
+	dir, err := p.env.StateDir()
+	if err != nil {
+		return "", err
+	}
+	return makePrivate(dir)
+}
+
+// knownClients returns the name of the known_clients file, which need not
+// exist.
+func (p *program) knownClients() (string, error) {
+	dir, err := p.env.StateDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "known_clients"), nil
+}
+
+// makePrivate makes dir, for its owner only, and those above it.
+func makePrivate(dir string) (string, error) {
+	return dir, os.MkdirAll(dir, 0o700)
+}
