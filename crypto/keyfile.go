@@ -147,7 +147,7 @@ func writeKeyFile(name string, text []byte, secret bool, publish func(tmp, name 
 	}
 	dir := filepath.Dir(name)
 	tmp := filepath.Join(dir, ".packnback-"+rand.Text())
-	err := writeTemp(tmp, text, mode)
+	err := writeExclusive(tmp, text, mode)
 	if err == nil {
 		err = publish(tmp, name)
 	}
@@ -162,8 +162,10 @@ func writeKeyFile(name string, text []byte, secret bool, publish func(tmp, name 
 	return nil
 }
 
-func writeTemp(tmp string, text []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+// writeExclusive writes a file that must not exist yet, durably but for its
+// name.
+func writeExclusive(name string, text []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -177,17 +179,28 @@ func writeTemp(tmp string, text []byte, mode fs.FileMode) error {
 	return err
 }
 
-// publishNew gives tmp its name if that is free. File systems without links
-// (FAT, as on many USB sticks) get the weaker form: the name is looked up first.
+// publishNew gives tmp its name if that is free. On file systems without links
+// (FAT, as on many USB sticks) the bytes are written once more under the name
+// itself, which still never overwrites but can leave half a file after a power
+// cut.
 func publishNew(tmp, name string) error {
 	err := os.Link(tmp, name)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if _, statErr := os.Lstat(name); statErr == nil {
-		return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	info, err := os.Stat(tmp)
+	if err != nil {
+		return err
 	}
-	return os.Rename(tmp, name)
+	text, err := os.ReadFile(tmp)
+	if err != nil {
+		return err
+	}
+	err = writeExclusive(name, text, info.Mode().Perm())
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		os.Remove(name)
+	}
+	return err
 }
 
 func syncDir(dir string) error {

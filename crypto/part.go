@@ -29,7 +29,7 @@ func (u *Upload) SealPart(m *object.Manifest, plaintext []byte) ([]byte, error) 
 		m.ContentKey = u.content.object.ID
 	}
 	m.Recipients = u.recipients
-	sealed := sealPayload(u.metadata.aead, CodecRaw, len(plaintext), plaintext, partAssociated(m))
+	sealed := payload{CodecRaw, len(plaintext), plaintext}.seal(u.metadata.aead, randomNonce(), partAssociated(m))
 	m.SealedHash = object.HashID(sealed)
 	return sealed, nil
 }

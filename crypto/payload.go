@@ -38,21 +38,6 @@ func checkPayload(codec byte, raw, stored int) error {
 	return nil
 }
 
-// sealPayload returns nonce | AEAD(payload), made in one buffer of exactly the
-// right size.
-func sealPayload(aead cipher.AEAD, codec byte, raw int, stored, associated []byte) []byte {
-	sealed := make([]byte, sealedSize(len(stored)))
-	nonce := sealed[:chacha20poly1305.NonceSizeX]
-	rand.Read(nonce)
-	payload := sealed[len(nonce) : len(sealed)-chacha20poly1305.Overhead]
-	payload[0] = codec
-	binary.BigEndian.PutUint32(payload[1:], uint32(raw))
-	binary.BigEndian.PutUint32(payload[5:], uint32(len(stored)))
-	copy(payload[payloadHeader:], stored)
-	aead.Seal(payload[:0], nonce, payload, associated)
-	return sealed
-}
-
 // payload is what sealed bytes carry.
 type payload struct {
 	codec  byte
@@ -60,7 +45,30 @@ type payload struct {
 	stored []byte // the plaintext as codec stores it
 }
 
-// openPayload is sealPayload's inverse. The stored bytes are in memory of
+// nonce is XChaCha20's: long enough to be random, so a machine that was cloned
+// while it ran does not repeat one.
+type nonce [chacha20poly1305.NonceSizeX]byte
+
+func randomNonce() (n nonce) {
+	rand.Read(n[:])
+	return n
+}
+
+// seal returns nonce | AEAD(payload), made in one buffer of exactly the right
+// size.
+func (p payload) seal(aead cipher.AEAD, n nonce, associated []byte) []byte {
+	sealed := make([]byte, sealedSize(len(p.stored)))
+	copy(sealed, n[:])
+	b := sealed[len(n) : len(sealed)-chacha20poly1305.Overhead]
+	b[0] = p.codec
+	binary.BigEndian.PutUint32(b[1:], uint32(p.raw))
+	binary.BigEndian.PutUint32(b[5:], uint32(len(p.stored)))
+	copy(b[payloadHeader:], p.stored)
+	aead.Seal(b[:0], n[:], b, associated)
+	return sealed
+}
+
+// openPayload is the inverse of payload.seal. The stored bytes are in memory of
 // their own; sealed is only read.
 func openPayload(aead cipher.AEAD, sealed, associated []byte) (payload, error) {
 	if len(sealed) < sealOverhead+payloadHeader || len(sealed) > object.MaxSealed {

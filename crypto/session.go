@@ -91,7 +91,7 @@ func (u *Upload) Seal(id object.ID, kind object.Kind, refs []object.ID, codec by
 	associated = object.AppendHeader(associated, kind, id, key.object.ID, refs, sealedSize(len(stored)))
 	return &object.Record{
 		Kind: kind, ID: id, Key: key.object.ID, Refs: refs,
-		Sealed: sealPayload(key.aead, codec, raw, stored, associated),
+		Sealed: payload{codec, raw, stored}.seal(key.aead, randomNonce(), associated),
 	}
 }
 
