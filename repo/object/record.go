@@ -29,9 +29,9 @@ const (
 	MaxRecord = HeaderSize + MaxRefs*IDSize + MaxSealed + TrailerSize
 )
 
-// recordMagic begins every record, so that a scan of a damaged pack can find
+// RecordMagic begins every record, so that a scan of a damaged pack can find
 // the next whole one.
-var recordMagic = [4]byte{'P', 'N', 'B', 'o'}
+const RecordMagic = "PNBo"
 
 // ErrMalformed is wrapped by every error that says bytes from a disk or a wire
 // are not what the format allows.
@@ -75,7 +75,7 @@ func (r *Record) Size() int {
 // associated data under which the object is sealed (packnback-key(5)), so
 // nothing in them can be changed without the restorer noticing.
 func AppendHeader(dst []byte, kind Kind, id, key ID, refs []ID, sealed int) []byte {
-	dst = append(dst, recordMagic[:]...)
+	dst = append(dst, RecordMagic...)
 	dst = append(dst, byte(kind), 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(refs)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(sealed))
@@ -120,8 +120,8 @@ func ParseHeader(b []byte) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, fmt.Errorf("%w record: %d bytes, want at least %d", ErrMalformed, len(b), HeaderSize)
 	}
-	if [4]byte(b[:4]) != recordMagic {
-		return Header{}, fmt.Errorf("%w record: begins with %x, not %x", ErrMalformed, b[:4], recordMagic[:])
+	if string(b[:4]) != RecordMagic {
+		return Header{}, fmt.Errorf("%w record: begins with %q, not %q", ErrMalformed, b[:4], RecordMagic)
 	}
 	if b[5] != 0 || b[6] != 0 || b[7] != 0 {
 		return Header{}, fmt.Errorf("%w record: reserved bytes are not zero", ErrMalformed)
