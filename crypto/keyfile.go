@@ -53,13 +53,13 @@ func NeedsPassphrase(text []byte) bool {
 	return err == nil && bytes.Contains(header, []byte("\n-> scrypt "))
 }
 
-// EncryptKeyText returns the text of a key encrypted to a passphrase or any
-// other age recipient, as an armored age file.
-func EncryptKeyText(text []byte, to age.Recipient) ([]byte, error) {
+// EncryptKeyText returns the text of a key encrypted to a passphrase or to any
+// other age recipients, as an armored age file.
+func EncryptKeyText(text []byte, to ...age.Recipient) ([]byte, error) {
 	defer debug.FreeOSMemory() // scrypt's 128 MiB
 	var out bytes.Buffer
 	a := armor.NewWriter(&out)
-	w, err := age.Encrypt(a, to)
+	w, err := age.Encrypt(a, to...)
 	if err == nil {
 		_, err = w.Write(text)
 	}
@@ -76,7 +76,8 @@ func EncryptKeyText(text []byte, to age.Recipient) ([]byte, error) {
 }
 
 // DecryptKeyText is EncryptKeyText's inverse. It returns ErrWrongPassphrase,
-// ErrNotRecipient (none of identities fits), or ErrAuth for a damaged file.
+// ErrNotRecipient (none of identities fits), ErrAuth or object.ErrMalformed for
+// a damaged file, or what an identity has to say.
 func DecryptKeyText(text []byte, identities ...age.Identity) ([]byte, error) {
 	defer debug.FreeOSMemory() // scrypt's 128 MiB and more
 	if kind := Identify(text); kind != TextEncrypted {

@@ -107,14 +107,18 @@ func encrypt(plaintext []byte, recipients ...age.Recipient) ([]byte, error) {
 }
 
 // decrypt opens a binary age file whose plaintext is at most limit bytes.
-// It returns ErrNotRecipient, ErrWrongPassphrase or ErrAuth.
+// It returns ErrNotRecipient, ErrWrongPassphrase, ErrAuth,
+// object.ErrMalformed, or what an identity has to say.
 func decrypt(sealed []byte, limit int, identities []age.Identity) ([]byte, error) {
+	if _, err := age.ExtractHeader(bytes.NewReader(sealed)); err != nil {
+		return nil, fmt.Errorf("%w: %w", object.ErrMalformed, err)
+	}
 	if len(identities) == 0 {
 		return nil, fmt.Errorf("no key to open it with: %w", ErrNotRecipient)
 	}
 	r, err := age.Decrypt(bytes.NewReader(sealed), identities...)
 	if err != nil {
-		return nil, decryptError(err)
+		return nil, decryptError(err, identities)
 	}
 	b, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
@@ -126,13 +130,21 @@ func decrypt(sealed []byte, limit int, identities []age.Identity) ([]byte, error
 	return b, nil
 }
 
-func decryptError(err error) error {
+// decryptError sorts out what age says. Anything but a mismatch is tampering
+// when the identities are ours; a token or an SSH key may have failed for
+// reasons of its own.
+func decryptError(err error, identities []age.Identity) error {
 	var noMatch *age.NoIdentityMatchError
-	if !errors.As(err, &noMatch) {
-		return fmt.Errorf("%w: %w", ErrAuth, err)
+	if errors.As(err, &noMatch) {
+		if len(noMatch.StanzaTypes) == 1 && noMatch.StanzaTypes[0] == "scrypt" {
+			return ErrWrongPassphrase
+		}
+		return ErrNotRecipient
 	}
-	if len(noMatch.StanzaTypes) == 1 && noMatch.StanzaTypes[0] == "scrypt" {
-		return ErrWrongPassphrase
+	for _, id := range identities {
+		if _, ours := id.(*age.HybridIdentity); !ours {
+			return err
+		}
 	}
-	return ErrNotRecipient
+	return fmt.Errorf("%w: %w", ErrAuth, err)
 }
