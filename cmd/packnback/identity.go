@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/recipients"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/crypto"
 )
@@ -130,11 +131,20 @@ func exists(name string) (bool, error) {
 	return err == nil, err
 }
 
+// secrets is where passphrases and identities for key files come from.
+func (p *program) secrets() *recipients.Source {
+	return &recipients.Source{Env: p.env, PassphraseCommand: p.passphraseCommand}
+}
+
 // keyText reads a key file and unlocks it if it is encrypted.
-func (p *program) keyText(_ context.Context, path string) ([]byte, error) {
+func (p *program) keyText(ctx context.Context, path string) ([]byte, error) {
 	text, err := crypto.ReadKeyFile(path)
 	if err != nil {
 		return nil, withStatus(statusKey, err)
 	}
-	return text, nil
+	text, err = p.secrets().Unlock(ctx, path, text)
+	if err != nil && ctx.Err() == nil {
+		return nil, withStatus(statusKey, err)
+	}
+	return text, err
 }

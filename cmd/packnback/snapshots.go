@@ -127,31 +127,31 @@ func (p *program) summaries(ctx context.Context, s store, list []*object.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	var keys []object.ID
-	for _, snap := range list {
-		keys = append(keys, snap.Manifest.MetadataKey)
+	r, err := view.NewReader(s, o)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(keys, object.ID.Compare)
-	keys = slices.Compact(keys)
-	err = s.Fetch(ctx, keys, func(rec *object.Record) error {
-		if err := o.AddKey(rec); err != nil && !errors.Is(err, crypto.ErrNotRecipient) {
-			return err
-		}
-		return nil
-	})
-	var missing *object.MissingError
-	if err != nil && !errors.As(err, &missing) {
+	// One request for all key objects instead of one for each snapshot. The
+	// records only name them.
+	keys := make([]*object.Record, len(list))
+	for i, snap := range list {
+		keys[i] = &object.Record{Kind: object.KindDir, Key: snap.Manifest.MetadataKey}
+	}
+	if err := r.LoadKeys(ctx, keys...); err != nil {
 		return nil, err
 	}
 	others := 0
 	for i, snap := range list {
-		out[i], err = p.summary(ctx, s, o, snap)
+		sum, err := openSummary(ctx, s, r, snap)
 		switch {
-		case errors.Is(err, crypto.ErrNotRecipient) || errors.Is(err, crypto.ErrNoKey):
+		case errors.Is(err, crypto.ErrNotRecipient):
 			others++
+		case err != nil && ctx.Err() != nil:
+			return nil, err
 		case err != nil:
 			p.warnf("snapshot %s: %v", snap.ID().Short(), err)
 		}
+		out[i] = sum
 	}
 	if others > 0 {
 		p.warnf("this key can't open %d of the %d snapshots; their host, paths, tags and sizes are left out", others, len(list))
@@ -159,7 +159,7 @@ func (p *program) summaries(ctx context.Context, s store, list []*object.Snapsho
 	return out, nil
 }
 
-func (p *program) summary(ctx context.Context, s store, o *crypto.Opener, snap *object.Snapshot) (*tree.Summary, error) {
+func openSummary(ctx context.Context, s reader, r *view.Reader, snap *object.Snapshot) (*tree.Summary, error) {
 	if snap.Sealed == nil {
 		again, err := s.Snapshot(ctx, snap.ID())
 		if err != nil {
@@ -167,14 +167,11 @@ func (p *program) summary(ctx context.Context, s store, o *crypto.Opener, snap *
 		}
 		snap = again
 	}
-	if err := snap.Manifest.Verify(); err != nil {
-		return nil, err
-	}
-	plain, err := o.OpenPart(snap.Manifest, snap.Sealed)
+	opened, err := r.Open(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
-	return tree.UnmarshalSummary(plain)
+	return opened.Summary, nil
 }
 
 // snapshotLine is one element of snapshots --json. What is sealed is null
