@@ -22,7 +22,9 @@ const (
 	// enough for a store to order them by place.
 	MaxFetch = 1 << 16
 	// MaxStreams is the largest number of streams under way on one connection.
-	MaxStreams = 8
+	// Each costs the store one record. A consumer may start a stream in the middle
+	// of another, so there are more than anybody wants to run side by side.
+	MaxStreams = 32
 	// MaxWindow is the largest number of unused bytes in a stream's window.
 	MaxWindow = 64 << 20
 	// MaxPath is the largest length of a repository's path, Linux's PATH_MAX.

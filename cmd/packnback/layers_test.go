@@ -56,6 +56,8 @@ var layers = map[string]layer{
 	"protocol/server": {5, []string{"protocol/internal/outbox", "repo/object", "repo", "protocol"}},
 	"protocol/client": {5, []string{"protocol/internal/outbox", "repo/object", "protocol"}},
 
+	"protocol/internal/memstore": {6, []string{"protocol/server", "repo/object"}},
+
 	client + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env"}},
 	client + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env", "repo/table"}},
 	client + "view":       {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env"}},

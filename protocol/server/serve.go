@@ -1,0 +1,191 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/packnback/packnback/protocol"
+	"github.com/packnback/packnback/protocol/internal/outbox"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// farewell is how long a connection that is over may take to pass on its last
+// message.
+const farewell = 5 * time.Second
+
+// conn is one connection.
+type conn struct {
+	store   Store
+	opt     Options
+	program string
+	granted protocol.Permissions
+	out     *outbox.Outbox
+	in      *bufio.Reader
+	life    *life
+	buf     []byte // payload of the message that is being handled
+
+	dir      string // folder of the repository
+	repo     Repository
+	numbered uint32 // highest request number so far
+	upload   *upload
+	streams  streams
+}
+
+// Serve speaks with the client at the other end of rw until it is done, breaks
+// the protocol, falls silent for opt.Idle or ctx ends. program is the version
+// text of the caller's program. Serve closes rw and returns nil when the
+// client has ended the connection in order.
+func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options, program string) error {
+	if err := opt.Check(); err != nil {
+		return errors.Join(err, rw.Close())
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &conn{store: store, opt: opt, program: program, granted: modes[opt.Mode], out: outbox.New(rw)}
+	if opt.Blind {
+		c.granted |= protocol.Blind
+	}
+	c.life = newLife(rw, opt.Idle)
+	c.in = bufio.NewReaderSize(c.life, 64<<10)
+	var closing sync.Once
+	shut := func() { closing.Do(func() { rw.Close() }) } // what is lost by it was to be lost
+	stop := context.AfterFunc(ctx, func() {
+		c.out.Fail(context.Cause(ctx))
+		shut()
+	})
+	defer stop()
+
+	var g errgroup.Group
+	g.Go(func() error {
+		err := c.out.Run()
+		cancel(err)
+		return err
+	})
+	g.Go(func() error { c.life.watch(ctx, cancel, c.out); return nil })
+	err := c.converse(ctx, cancel)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	timer := time.AfterFunc(farewell, func() { cancel(errFarewell) })
+	defer timer.Stop()
+	if err != nil {
+		// The peer may be gone or not reading; then it doesn't learn why.
+		_ = c.out.Send(ctx, protocol.NewError(0, c.outward(err)))
+	}
+	c.out.Close()
+	if werr := g.Wait(); err == nil && werr != nil && !errors.Is(werr, context.Canceled) {
+		err = fmt.Errorf("writing to the client: %w", werr)
+	}
+	shut()
+	return err
+}
+
+// errFarewell is why a client that doesn't read loses the last messages.
+var errFarewell = object.CodeInterrupted.Errorf("the client did not read what it had asked for")
+
+// converse handles messages until the client closes its side or breaks the
+// protocol, and then ends everything that it had begun.
+func (c *conn) converse(ctx context.Context, giveUp context.CancelCauseFunc) error {
+	requests, cancel := context.WithCancelCause(ctx)
+	c.streams.init(c)
+	err := c.greet(requests)
+	for err == nil {
+		err = c.next(requests)
+	}
+	cancel(object.CodeInterrupted.Errorf("the connection has ended"))
+	timer := time.AfterFunc(farewell, func() { giveUp(errFarewell) })
+	defer timer.Stop()
+	if err == errOver {
+		err = nil
+	}
+	err = errors.Join(err, c.streams.group.Wait(), c.closeUpload())
+	if c.repo != nil {
+		err = errors.Join(err, c.repo.Close())
+	}
+	return err
+}
+
+// errOver ends a conversation in order.
+var errOver = errors.New("the client has closed the connection")
+
+// next reads and handles one message. It returns errOver when the client has
+// closed its side between two.
+func (c *conn) next(ctx context.Context) error {
+	h, err := protocol.ReadHeader(c.in)
+	if errors.Is(err, io.EOF) {
+		return errOver
+	}
+	if err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	return c.receive(ctx, h)
+}
+
+// greet reads preamble and Hello, opens the repository and answers.
+func (c *conn) greet(ctx context.Context) error {
+	c.out.Preamble()
+	var b [len(protocol.Preamble)]byte
+	if _, err := io.ReadFull(c.in, b[:]); err != nil {
+		return fmt.Errorf("reading the preamble: %w", err)
+	}
+	if string(b[:]) != protocol.Preamble {
+		return object.CodeMalformed.Errorf("this is packnback serve: it is started by packnback on the other side, not by hand")
+	}
+	h, err := protocol.ReadHeader(c.in)
+	if err != nil {
+		return fmt.Errorf("reading Hello: %w", err)
+	}
+	if h.Type != protocol.TypeHello {
+		return object.CodeMalformed.Errorf("%s before Hello", h.Type)
+	}
+	payload, err := c.payload(h.Length)
+	if err != nil {
+		return err
+	}
+	hello, err := protocol.UnmarshalHello(payload)
+	if err != nil {
+		return err
+	}
+	version, err := hello.Choose()
+	if err != nil {
+		return err
+	}
+	if c.dir, err = c.opt.folder(hello.Path); err != nil {
+		return err
+	}
+	welcome := &protocol.Welcome{
+		Version: version, Permissions: c.granted, Idle: uint32(c.opt.Idle / time.Second),
+		Quota: c.opt.Quota, Client: c.opt.Client, Jobs: c.opt.jobs(), Program: c.program,
+	}
+	err = c.life.work(func() error { c.repo, err = c.store.Open(ctx, c.dir); return err })
+	switch {
+	case err == nil:
+		welcome.Repository = c.repo.ID()
+	case errors.Is(err, object.CodeNoRepo):
+		c.repo = nil
+	default:
+		return err
+	}
+	return c.out.Send(ctx, welcome)
+}
+
+// payload reads the n bytes of a message's payload, n being within its limit.
+// They are valid until the next message.
+func (c *conn) payload(n int) ([]byte, error) {
+	if cap(c.buf) < n {
+		c.buf = make([]byte, max(n, 64<<10))
+	}
+	b := c.buf[:n]
+	if _, err := io.ReadFull(c.in, b); err != nil {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+	c.life.mark()
+	return b, nil
+}
