@@ -1,0 +1,110 @@
+package index
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// rawTable makes a table of whatever rows are in b.
+func rawTable(t testing.TB, l table.Layout, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := table.NewWriter(&out, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows [][]byte
+	for len(b) >= l.Row {
+		rows, b = append(rows, b[:l.Row]), b[l.Row:]
+	}
+	slices.SortFunc(rows, bytes.Compare)
+	for _, row := range rows {
+		if err := w.Add(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// segmentBytes makes a segment of two tables.
+func segmentBytes(entries, packs []byte) []byte {
+	return appendEnd(slices.Concat(entries, packs), uint64(len(entries)), uint64(len(packs)))
+}
+
+// FuzzOpen opens a segment whose rows, or whose very bytes, are arbitrary. One
+// that passes Verify must be what Write makes of its packs and entries.
+func FuzzOpen(f *testing.F) {
+	for _, n := range []int{0, 1, 5} {
+		packs, entries := testSegment(1, 1+n, 9)
+		var entryRows, packRows []byte
+		for _, e := range entries {
+			entryRows = appendEntryRow(entryRows, e.ID, uint32(slices.IndexFunc(byName(packs), func(p Pack) bool { return p.Name == e.Pack })), e.Location)
+		}
+		for _, p := range packs {
+			packRows = p.appendRow(packRows)
+		}
+		f.Add(entryRows, packRows, false)
+		f.Add(segmentBytes(rawTable(f, entryLayout, entryRows), rawTable(f, packLayout, packRows)), []byte{}, true)
+	}
+	f.Fuzz(func(t *testing.T, entryRows, packRows []byte, raw bool) {
+		b := entryRows
+		if !raw {
+			b = segmentBytes(rawTable(t, entryLayout, entryRows), rawTable(t, packLayout, packRows))
+		}
+		s, err := newSegment(b, "fuzz")
+		if err != nil {
+			return
+		}
+		exercise(t, s)
+		if s.Verify() != nil {
+			return
+		}
+		var out bytes.Buffer
+		rows := func(yield func([]byte, error) bool) {
+			for i := range s.Len() {
+				e, ordinal, err := s.entry(i)
+				if !yield(appendEntryRow(nil, e.ID, uint32(ordinal), e.Location), err) {
+					return
+				}
+			}
+		}
+		if err := writeSegment(&out, packsOf(t, s), rows); err != nil {
+			t.Fatalf("a segment that verifies can't be written: %v", err)
+		}
+		if !bytes.Equal(out.Bytes(), b) {
+			t.Fatalf("a segment of %d bytes verifies, written again it has %d other ones", len(b), out.Len())
+		}
+	})
+}
+
+func exercise(t *testing.T, s *Segment) {
+	set := NewSet([]*Segment{s})
+	for i := range s.Len() {
+		e, err := s.Entry(i)
+		if err != nil {
+			continue
+		}
+		found, err := set.Find(nil, e.ID)
+		if err == nil && !slices.ContainsFunc(found, func(f Found) bool { return f.Location == e.Location }) {
+			t.Fatalf("entry %d is not found", i)
+		}
+		if _, _, err := set.FindPack(e.Pack); err != nil {
+			continue
+		}
+	}
+	for o := range s.Packs() {
+		if _, err := s.Pack(o); err != nil {
+			continue
+		}
+	}
+	if _, err := set.Find(nil, object.ID{1}); err != nil {
+		return
+	}
+}
