@@ -72,4 +72,4 @@ func ParseGroup(text []byte) (*Group, error) {
 }
 
 // Format prints the type's name instead of its secrets.
-func (g *Group) Format(f fmt.State, _ rune) { redact(f, "Group") }
+func (g Group) Format(f fmt.State, _ rune) { redact(f, "Group") }

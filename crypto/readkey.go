@@ -154,7 +154,7 @@ func (k *ReadKey) parseComments(text []byte) error {
 }
 
 // Format prints the type's name instead of its secrets.
-func (k *ReadKey) Format(f fmt.State, _ rune) { redact(f, "ReadKey") }
+func (k ReadKey) Format(f fmt.State, _ rune) { redact(f, "ReadKey") }
 
 // AppendText appends the text of the public part r. ParseRecipient is its
 // inverse.

@@ -87,7 +87,7 @@ func (w *Rewrap) Seal() ([]byte, error) {
 }
 
 // Format prints the type's name instead of its secrets.
-func (w *Rewrap) Format(f fmt.State, _ rune) { redact(f, "Rewrap") }
+func (w Rewrap) Format(f fmt.State, _ rune) { redact(f, "Rewrap") }
 
 // AddRewrap makes the keys in a rewrap bundle available to o, beside the key
 // objects in the repository. A bundle for another recipient gives
@@ -107,6 +107,13 @@ func (o *Opener) AddRewrap(bundle []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.bundles = append(o.bundles, t)
+	for e := o.recent.Front(); e != nil; {
+		next := e.Next()
+		if e.Value.(*openKey).class == 0 {
+			o.drop(e) // refused before; the bundle may have it
+		}
+		e = next
+	}
 	return nil
 }
 

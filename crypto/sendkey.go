@@ -158,4 +158,4 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // Format prints the type's name and fingerprint instead of its secrets.
-func (k *SendKey) Format(f fmt.State, _ rune) { redact(f, "SendKey") }
+func (k SendKey) Format(f fmt.State, _ rune) { redact(f, "SendKey") }
