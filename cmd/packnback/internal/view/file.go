@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -117,23 +118,33 @@ func (b *Blobs) ReadAt(ctx context.Context, e *tree.Entry, p []byte, off uint64)
 
 // object returns the content of a chunk or bundle.
 func (b *Blobs) object(ctx context.Context, id object.ID) ([]byte, error) {
-	if plain, ok := b.cache.find(id); ok {
-		return plain, nil
-	}
-	b.mu.Lock()
-	if f := b.running[id]; f != nil {
+	for {
+		if plain, ok := b.cache.find(id); ok {
+			return plain, nil
+		}
+		b.mu.Lock()
+		f, running := b.running[id]
+		if !running {
+			f = &fetching{done: make(chan struct{})}
+			b.running[id] = f
+		}
 		b.mu.Unlock()
+		if !running {
+			b.fetch(ctx, id, f)
+			return f.plain, f.err
+		}
 		select {
 		case <-f.done:
-			return f.plain, f.err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		if !errors.Is(f.err, context.Canceled) {
+			return f.plain, f.err
+		} // the one who fetched was interrupted, not we
 	}
-	f := &fetching{done: make(chan struct{})}
-	b.running[id] = f
-	b.mu.Unlock()
+}
 
+func (b *Blobs) fetch(ctx context.Context, id object.ID, f *fetching) {
 	f.err = b.reader.Fetch(ctx, []object.ID{id}, func(_ object.ID, plain []byte, err error) error {
 		f.plain = plain
 		return err
@@ -145,5 +156,4 @@ func (b *Blobs) object(ctx context.Context, id object.ID) ([]byte, error) {
 	delete(b.running, id)
 	b.mu.Unlock()
 	close(f.done)
-	return f.plain, f.err
 }

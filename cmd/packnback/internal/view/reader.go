@@ -86,6 +86,9 @@ func (r *Reader) LoadKeys(ctx context.Context, recs ...*object.Record) error {
 	return r.fetchKeys(ctx, want)
 }
 
+// HasKey reports whether rec can be decoded, or refused, without a Fetch.
+func (r *Reader) HasKey(rec *object.Record) bool { return r.opener.HasKey(rec.Key) }
+
 func (r *Reader) lacksKey(recs []*object.Record) bool {
 	for _, rec := range recs {
 		if rec.Kind != object.KindKey && !r.opener.HasKey(rec.Key) {
@@ -101,7 +104,7 @@ func (r *Reader) fetchKeys(ctx context.Context, ids []object.ID) error {
 		return nil
 	}
 	err := r.store.Fetch(ctx, ids, func(rec *object.Record) error {
-		if err := r.opener.AddKey(rec); err != nil && !Lost(err) && !errors.Is(err, crypto.ErrNotRecipient) {
+		if err := r.opener.AddKey(rec); err != nil && !Refused(err) {
 			return err
 		}
 		return nil // what is lost or refused, Decode says for each object
@@ -160,6 +163,10 @@ func Lost(err error) bool {
 		errors.Is(err, crypto.ErrAuth) || errors.Is(err, crypto.ErrID) || errors.Is(err, chunk.ErrCodec)
 }
 
+// Refused reports whether err concerns one object and not others: it is lost,
+// or sealed to other keys.
+func Refused(err error) bool { return Lost(err) || errors.Is(err, crypto.ErrNotRecipient) }
+
 // Fetch yields the verified plaintext of each distinct id, in the store's
 // order, one at a time. What is lost is yielded with a *LossError (or one that
 // wraps crypto.ErrNotRecipient) and no plaintext; only a failure that concerns
@@ -170,7 +177,7 @@ func (r *Reader) Fetch(ctx context.Context, ids []object.ID, yield func(id objec
 			return yield(id, nil, err)
 		}
 		plain, err := r.Decode(ctx, rec)
-		if err != nil && !Lost(err) && !errors.Is(err, crypto.ErrNotRecipient) {
+		if err != nil && !Refused(err) {
 			return err
 		}
 		return yield(id, plain, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
 	"golang.org/x/sync/errgroup"
@@ -20,8 +19,8 @@ const (
 	// maxPath is how long a path may get in bytes.
 	maxPath = 1 << 20
 	// maxHeld bounds the plaintext of the directory objects that lie between the
-	// root and the place where a walk is.
-	maxHeld = 256 << 20
+	// root and the place where a walk is. Parsed they take up to 16 times that.
+	maxHeld = 32 << 20
 	// maxStreams is how many Pushes a walk has open at once; more than one only
 	// where a folder holds the same subfolder twice.
 	maxStreams = 3
@@ -45,7 +44,7 @@ type Item struct {
 	Depth int    // 0 for where the walk began
 	Entry *tree.Entry
 	// Err says why the folder's content could not be read; set on Leave only. It
-	// satisfies Lost, or wraps crypto.ErrNotRecipient.
+	// satisfies Refused.
 	Err  error
 	walk *walker
 }
@@ -132,7 +131,7 @@ func (w *walker) inside(depth int, id object.ID) (lost, err error) {
 	held, above := w.held, len(w.path)
 	defer func() { w.held = held }()
 	for e, err := range tree.ReadDir(w.load, id) {
-		if Lost(err) || errors.Is(err, crypto.ErrNotRecipient) {
+		if Refused(err) {
 			return err, nil
 		}
 		if err != nil {

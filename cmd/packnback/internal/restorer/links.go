@@ -1,0 +1,154 @@
+package restorer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/packnback/packnback/repo/table"
+	"github.com/packnback/packnback/repo/tree"
+)
+
+// linksBudget is the memory for hard links; more go to disk.
+const linksBudget = 8 << 20
+
+// linkLayout is a table of the first names of hard-linked files: link id and a
+// hash of what must be the same for all names (16), u64 offset and u32 length
+// of the path in the spool, 4 zero bytes.
+var linkLayout = table.Layout{Magic: [8]byte{'P', 'N', 'B', 'r', 'l', 'n', 'k', 1}, Key: 16, Row: 32}
+
+// links remembers under which path the first name of each hard-linked file was
+// restored. Only the planning goroutine adds and finds.
+type links struct {
+	rows  *table.Sorter
+	spool *os.File // the paths, one after the other; has no name any more
+	end   int64
+}
+
+func newLinks(scratchDir string) (*links, error) {
+	rows, err := table.NewSorter(table.OS(scratchDir), "links", linkLayout, linksBudget)
+	if err != nil {
+		return nil, err
+	}
+	spool, err := os.CreateTemp(scratchDir, "paths")
+	if err != nil {
+		return nil, errors.Join(err, rows.Close())
+	}
+	return &links{rows: rows, spool: spool}, os.Remove(spool.Name())
+}
+
+func (l *links) close() error { return errors.Join(l.rows.Close(), l.spool.Close()) }
+
+// linkKey binds a link id to what the names of one inode have in common, so
+// that entries that only claim to be the same file are not tied together.
+func linkKey(e *tree.Entry) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 128), e.LinkID)
+	b = append(b, byte(e.Type))
+	for _, v := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID), e.Size, uint64(e.Mtime.Sec), uint64(e.Mtime.Nsec), e.Rdev} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	b = append(b, e.Target...)
+	return binary.BigEndian.AppendUint64(b[:8:8], xxhash.Sum64(b[8:]))
+}
+
+// first returns the path of the first name of e's inode, or notes that it is
+// path and returns "".
+func (l *links) first(e *tree.Entry, path string) (string, error) {
+	key := linkKey(e)
+	row, ok, err := l.rows.Find(nil, key)
+	if err != nil {
+		return "", err
+	}
+	if ok {
+		b := make([]byte, binary.BigEndian.Uint32(row[24:]))
+		if _, err := l.spool.ReadAt(b, int64(binary.BigEndian.Uint64(row[16:]))); err != nil {
+			return "", fmt.Errorf("reading the paths of hard links: %w", err)
+		}
+		return string(b), nil
+	}
+	if _, err := io.WriteString(l.spool, path); err != nil {
+		return "", fmt.Errorf("writing the paths of hard links: %w", err)
+	}
+	row = binary.BigEndian.AppendUint64(key, uint64(l.end))
+	row = binary.BigEndian.AppendUint32(row, uint32(len(path)))
+	row = binary.BigEndian.AppendUint32(row, 0)
+	l.end += int64(len(path))
+	return "", l.rows.Add(row)
+}
+
+// withParent calls f with the open folder that path, absolute in form and from
+// the target on, is in, and its last component. No symlink is followed.
+func withParent(root *folder, path string, f func(dir int, name string) error) error {
+	dir, owned := root.fd, false
+	defer func() {
+		if owned {
+			unix.Close(dir)
+		}
+	}()
+	rest := strings.TrimPrefix(path, "/")
+	for {
+		name, below, more := strings.Cut(rest, "/")
+		if !more {
+			return f(dir, name)
+		}
+		fd, err := openFolder(dir, name)
+		if err != nil {
+			return err
+		}
+		if owned {
+			unix.Close(dir)
+		}
+		dir, owned, rest = fd, true, below
+	}
+}
+
+// link gives e, in the folder d, to the inode that path names.
+func (w *writer) link(root *folder, path string, d *folder, e *tree.Entry) error {
+	return withParent(root, path, func(from int, first string) error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(from, first, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("its other name %.500q: %w", path, err)
+		}
+		if typeOf(&st) != e.Type || e.Type == tree.TypeFile && uint64(st.Size) != e.Size {
+			return fmt.Errorf("its other name %.500q is something else now", path)
+		}
+		return w.folders.use(d, func(dir int) error {
+			old, err := stat(dir, e.Name)
+			if err != nil {
+				return err
+			}
+			if old != nil && old.Ino == st.Ino && old.Dev == st.Dev {
+				return nil
+			}
+			return w.linkNew(from, first, dir, e, old)
+		})
+	})
+}
+
+func (w *writer) linkNew(from int, first string, dir int, e *tree.Entry, old *unix.Stat_t) error {
+	if err := w.opt.clearWay(dir, e.Name, old); err != nil {
+		return err
+	}
+	name := e.Name
+	if old != nil {
+		name = w.tempName()
+	}
+	err := unix.Linkat(from, first, dir, name, 0) // 0: a symlink is linked itself
+	switch {
+	case err == unix.EPERM || err == unix.EMLINK || err == unix.EXDEV || err == unix.EOPNOTSUPP:
+		return fmt.Errorf("the file system can't make a hard link to its other name: %w", err)
+	case err != nil || name == e.Name:
+		return err
+	}
+	if err := unix.Renameat(dir, name, dir, e.Name); err != nil {
+		_ = unix.Unlinkat(dir, name, 0)
+		return err
+	}
+	return nil
+}
