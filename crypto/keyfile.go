@@ -163,6 +163,34 @@ func writeKeyFile(name string, text []byte, secret bool, publish func(tmp, name 
 	return nil
 }
 
+// publishNew gives tmp its name if that is free.
+func publishNew(tmp, name string) error {
+	err := os.Link(tmp, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return publishCopy(tmp, name)
+}
+
+// publishCopy is for file systems without links (FAT, as on many USB sticks):
+// it writes the bytes once more under the name itself, which still never
+// overwrites but can leave half a file after a power cut.
+func publishCopy(tmp, name string) error {
+	info, err := os.Stat(tmp)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(tmp)
+	if err != nil {
+		return err
+	}
+	err = writeExclusive(name, text, info.Mode().Perm())
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		os.Remove(name)
+	}
+	return err
+}
+
 // writeExclusive writes a file that must not exist yet, durably but for its
 // name.
 func writeExclusive(name string, text []byte, mode fs.FileMode) error {
@@ -176,30 +204,6 @@ func writeExclusive(name string, text []byte, mode fs.FileMode) error {
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
-	}
-	return err
-}
-
-// publishNew gives tmp its name if that is free. On file systems without links
-// (FAT, as on many USB sticks) the bytes are written once more under the name
-// itself, which still never overwrites but can leave half a file after a power
-// cut.
-func publishNew(tmp, name string) error {
-	err := os.Link(tmp, name)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	info, err := os.Stat(tmp)
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(tmp)
-	if err != nil {
-		return err
-	}
-	err = writeExclusive(name, text, info.Mode().Perm())
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		os.Remove(name)
 	}
 	return err
 }
