@@ -1,0 +1,91 @@
+package transport
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what the far side may say on stderr. It goes to the user's
+// terminal, so it is cut and cleaned, and a hostile far side can't flood it.
+const (
+	maxLine  = 1000
+	maxLines = 1000
+	keep     = 20 // lines that are kept to judge why a connection failed
+)
+
+// remarks passes the far side's stderr on to the user, line by line. Its
+// Write may be called by one goroutine while another calls last.
+type remarks struct {
+	to io.Writer // nil: nobody
+
+	mu    sync.Mutex
+	part  []byte
+	count int
+	kept  []string
+}
+
+// Write takes what the far side has said. It never fails.
+func (r *remarks) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(b)
+	for {
+		i := bytes.IndexAny(b, "\r\n")
+		if i < 0 {
+			r.part = append(r.part, b[:min(len(b), max(0, maxLine-len(r.part)))]...)
+			return n, nil
+		}
+		r.part = append(r.part, b[:min(i, max(0, maxLine-len(r.part)))]...)
+		r.line()
+		b = b[i+1:]
+	}
+}
+
+// line passes on the line that is in part. The caller holds mu.
+func (r *remarks) line() {
+	text := clean(string(r.part))
+	r.part = r.part[:0]
+	if text == "" {
+		return
+	}
+	if len(r.kept) == keep {
+		r.kept = append(r.kept[:0], r.kept[1:]...)
+	}
+	r.kept = append(r.kept, text)
+	r.count++
+	if r.to == nil || r.count > maxLines {
+		return
+	}
+	if r.count == maxLines {
+		text = "(more is not shown)"
+	}
+	// Nothing can be done about a stderr that can't be written.
+	_, _ = io.WriteString(r.to, "remote: "+text+"\n")
+}
+
+// last returns the last lines, an unfinished one included.
+func (r *remarks) last() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.part) > 0 {
+		r.line()
+	}
+	return append([]string(nil), r.kept...)
+}
+
+// clean takes out of s what a terminal would obey.
+func clean(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s))
+}
