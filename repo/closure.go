@@ -1,0 +1,260 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/packnback/packnback/repo/index"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// descendMemory is what the descent through condemned objects sorts in memory.
+const descendMemory = 1 << 20
+
+// closure is one run of the commit check: packnback-repository(5), "Commit",
+// step 3. What it holds is in sorters and so flat.
+type closure struct {
+	s       *Session
+	v       *view
+	waning  *table.Sorter // ids that are only at condemned locations; nil: none
+	sorters int
+	missing object.MissingError
+}
+
+// checkClosure checks that everything the upload's objects and the manifest
+// refer to is in the upload or may be relied on, as v has it. What is not
+// comes back as a MissingError. An error that wraps fs.ErrNotExist means that v
+// is out of date.
+func (s *Session) checkClosure(ctx context.Context, v *view, m *object.Manifest) error {
+	c := &closure{s: s, v: v}
+	err := c.run(ctx, m)
+	if c.waning != nil {
+		err = errors.Join(err, c.waning.Close())
+	}
+	if err != nil {
+		return err
+	}
+	if len(c.missing.IDs) > 0 {
+		return &c.missing
+	}
+	return nil
+}
+
+func (c *closure) run(ctx context.Context, m *object.Manifest) error {
+	if err := c.roots(m); err != nil {
+		return err
+	}
+	n := 0
+	for row, err := range table.Dedup(c.s.needs.Rows()) {
+		if err != nil {
+			return storeError("sorting in", c.s.scratch.dir, err)
+		}
+		if n++; n%1024 == 0 && ctx.Err() != nil {
+			return interrupted(ctx.Err())
+		}
+		if err := c.look(object.ID(row)); err != nil {
+			return err
+		}
+	}
+	if c.waning == nil {
+		return nil
+	}
+	return c.descend(ctx)
+}
+
+// roots checks the snapshot's roots, and that they are of the kinds that a
+// manifest may name.
+func (c *closure) roots(m *object.Manifest) error {
+	want := object.KindDir
+	for _, id := range m.Roots() {
+		kind, ok, err := c.kind(id)
+		if err != nil {
+			return err
+		}
+		if ok && kind != want {
+			return object.CodeMalformed.Errorf("the manifest names %s %s where a %s belongs", kind, id, want)
+		}
+		if err := c.look(id); err != nil {
+			return err
+		}
+		want = object.KindKey
+	}
+	return nil
+}
+
+// kind returns the kind of an object that the upload may rely on.
+func (c *closure) kind(id object.ID) (object.Kind, bool, error) {
+	l, ok, err := c.s.own.Find(id)
+	if err != nil {
+		return 0, false, storeError("sorting in", c.s.scratch.dir, err)
+	}
+	if ok {
+		return l.Kind, true, nil
+	}
+	visible, err := c.s.visible.has(id)
+	if err != nil || !visible {
+		return 0, false, err
+	}
+	p, found, err := c.v.presence(id)
+	return found.Kind, p != absent, err
+}
+
+// look checks one ref of the upload's.
+func (c *closure) look(id object.ID) error {
+	own, err := c.s.stored(id)
+	if err != nil || own {
+		return err
+	}
+	visible, err := c.s.visible.has(id)
+	if err != nil {
+		return err
+	}
+	if !visible {
+		c.miss(id)
+		return nil
+	}
+	p, _, err := c.v.presence(id)
+	if err != nil {
+		return err
+	}
+	switch p {
+	case absent:
+		c.miss(id)
+	case waning:
+		if c.waning == nil {
+			if c.waning, err = c.sorter(); err != nil {
+				return err
+			}
+		}
+		return c.waning.Add(id[:])
+	}
+	return nil
+}
+
+func (c *closure) miss(id object.ID) {
+	if len(c.missing.IDs) == object.MaxMissing {
+		c.missing.More = true
+		return
+	}
+	c.missing.IDs = append(c.missing.IDs, id)
+}
+
+func (c *closure) sorter() (*table.Sorter, error) {
+	c.sorters++
+	s, err := table.NewSorter(c.s.r.fs, c.s.scratch.file("waning"+string(rune('a'+c.sorters%2))), rootLayout, descendMemory)
+	if err != nil {
+		return nil, storeError("sorting in", c.s.scratch.dir, err)
+	}
+	return s, nil
+}
+
+// descend checks what condemned objects reach, level by level: a condemned
+// object keeps nothing alive, so what is below it may be half gone.
+func (c *closure) descend(ctx context.Context) error {
+	seen, err := table.NewSorter(c.s.r.fs, c.s.scratch.file("seen"), rootLayout, descendMemory)
+	if err != nil {
+		return storeError("sorting in", c.s.scratch.dir, err)
+	}
+	for err == nil && c.waning.Len() > 0 {
+		var next *table.Sorter
+		if next, err = c.sorter(); err != nil {
+			break
+		}
+		err = c.level(ctx, seen, next)
+		err = errors.Join(err, c.waning.Close())
+		c.waning = next
+	}
+	return errors.Join(err, seen.Close())
+}
+
+// level looks below every object of c.waning that isn't in seen.
+func (c *closure) level(ctx context.Context, seen, next *table.Sorter) error {
+	for row, err := range table.Dedup(c.waning.Rows()) {
+		if err != nil {
+			return storeError("sorting in", c.s.scratch.dir, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return interrupted(err)
+		}
+		before, err := seen.Has(row)
+		if err == nil && !before {
+			err = seen.Add(row)
+		}
+		if err != nil {
+			return storeError("sorting in", c.s.scratch.dir, err)
+		}
+		if before {
+			continue
+		}
+		if err := c.below(object.ID(row), next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below checks what the condemned object id refers to. Visibility was decided
+// at the top; here only presence counts.
+func (c *closure) below(id object.ID, next *table.Sorter) error {
+	p, found, err := c.v.presence(id)
+	if err != nil || p != waning {
+		return err
+	}
+	refs, err := c.v.refs(found)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		own, err := c.s.stored(ref)
+		if err != nil {
+			return err
+		}
+		if own {
+			continue
+		}
+		p, _, err := c.v.presence(ref)
+		if err != nil {
+			return err
+		}
+		switch p {
+		case absent:
+			c.miss(ref)
+		case waning:
+			if err := next.Add(ref[:]); err != nil {
+				return storeError("sorting in", c.s.scratch.dir, err)
+			}
+		}
+	}
+	return nil
+}
+
+// refs returns what the object at a location refers to, its key object
+// included. It reads no sealed bytes and so verifies no checksum: an object
+// that was altered gives refs that aren't there, or is found by check.
+func (v *view) refs(f index.Found) ([]object.ID, error) {
+	t := pack.TypeOf(f.Kind)
+	b, err := v.r.files.Read(nil, f.Pack, t, f.Offset, object.HeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	h, err := object.ParseHeader(b)
+	if err == nil && h.Size() != int(f.Length) {
+		err = fmt.Errorf("%w: %d bytes, the index says %d", object.ErrMalformed, h.Size(), f.Length)
+	}
+	if err != nil {
+		return nil, damaged(f.Pack.Path(t), err, "run `packnback check`")
+	}
+	if h.Refs > 0 {
+		if b, err = v.r.files.Read(b[:0], f.Pack, t, f.Offset+object.HeaderSize, uint32(h.Refs*object.IDSize)); err != nil {
+			return nil, err
+		}
+	}
+	refs := object.ParseRefs(b, h.Refs)
+	if !h.Key.IsZero() {
+		refs = append(refs, h.Key)
+	}
+	return refs, nil
+}

@@ -1,0 +1,82 @@
+package repo
+
+import (
+	"context"
+	"errors"
+
+	"github.com/packnback/packnback/repo/internal/disk"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// The locks of packnback-repository(5), "LOCKS". A process takes them in the
+// order prune, gc, head, current; the client's, the merge and another
+// session's are taken with neither head nor current held.
+const (
+	pruneLock   = "locks/prune"
+	gcLock      = "locks/gc"
+	gateLock    = "locks/gate"
+	currentLock = "locks/current"
+	mergeLock   = "locks/merge"
+
+	shared    = disk.Shared
+	exclusive = disk.Exclusive
+)
+
+func headLock(client, job string) string { return headFolder(client, job) + "/lock" }
+func clientLock(client string) string    { return quotaFolder(client) + "/lock" }
+
+// lock waits for a lock until ctx ends.
+func (r *Repository) lock(ctx context.Context, name string, mode disk.LockMode) (disk.Lock, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, interrupted(err)
+	}
+	l, err := r.fs.Lock(ctx, name, mode)
+	if err == nil {
+		return l, nil
+	}
+	if ctx.Err() != nil {
+		return nil, interrupted(ctx.Err())
+	}
+	return nil, storeError("locking", name, err)
+}
+
+// tryLock takes a lock that nobody holds; ok is false when somebody does.
+func (r *Repository) tryLock(name string, mode disk.LockMode) (l disk.Lock, ok bool, err error) {
+	once, cancel := context.WithCancel(context.Background())
+	cancel()
+	l, err = r.fs.Lock(once, name, mode)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, storeError("locking", name, err)
+	}
+	return l, true, nil
+}
+
+// lockGC takes gc.lock through the gate. One who waits for it exclusively keeps
+// the gate shut, so that shared holders who come later can't starve him.
+func (r *Repository) lockGC(ctx context.Context, mode disk.LockMode) (disk.Lock, error) {
+	gate, err := r.lock(ctx, gateLock, exclusive)
+	if err != nil {
+		return nil, err
+	}
+	if mode == shared {
+		gate.Unlock()
+		return r.lock(ctx, gcLock, shared)
+	}
+	defer gate.Unlock()
+	return r.lock(ctx, gcLock, exclusive)
+}
+
+// lockIn makes the folder of a lock's file first.
+func (r *Repository) lockIn(ctx context.Context, folder, name string) (disk.Lock, error) {
+	if err := r.fs.Mkdir(folder); err != nil {
+		return nil, storeError("making the folder", folder, err)
+	}
+	return r.lock(ctx, name, exclusive)
+}
+
+func interrupted(err error) error {
+	return object.CodeInterrupted.Errorf("interrupted: %w", err)
+}
