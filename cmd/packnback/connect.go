@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
+	"github.com/packnback/packnback/protocol/transport"
 	"github.com/packnback/packnback/repo"
 	"github.com/packnback/packnback/repo/object"
 )
@@ -55,11 +56,14 @@ type keeper interface {
 
 // openStore opens the repository that --repo names. The caller closes it.
 func (p *program) openStore(ctx context.Context) (store, error) {
-	dir, err := p.localRepository()
+	at, err := p.location()
 	if err != nil {
 		return nil, err
 	}
-	r, err := repo.Open(ctx, dir)
+	if at.Remote() {
+		return p.connect(ctx, at)
+	}
+	r, err := repo.Open(ctx, at.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +79,16 @@ func (p *program) withStore(ctx context.Context, do func(s store) error) error {
 	return errors.Join(do(s), s.Close())
 }
 
-// localRepository returns the folder of the repository.
-func (p *program) localRepository() (string, error) {
+// location returns where the repository is.
+func (p *program) location() (transport.Location, error) {
 	if p.repository == "" {
-		return "", errNoRepository
+		return transport.Location{}, errNoRepository
 	}
-	return p.repository, nil
+	at, err := transport.ParseLocation(p.repository)
+	if err != nil {
+		return at, usageErrorf("%v", err)
+	}
+	return at, nil
 }
 
 var errNoRepository = withHint(usageErrorf("no repository given"), "name it with -r REPO or in $PACKNBACK_REPO")

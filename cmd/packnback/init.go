@@ -30,11 +30,14 @@ func initCommand(p *program) *cli.Command {
 // initStore makes the repository that --repo names and opens it. The caller
 // closes it.
 func (p *program) initStore(ctx context.Context) (store, error) {
-	dir, err := p.localRepository()
+	at, err := p.location()
 	if err != nil {
 		return nil, err
 	}
-	r, err := repo.Init(ctx, dir, repo.InitOptions{Warn: func(text string) { p.warnf("%s", text) }})
+	if at.Remote() {
+		return p.initRemote(ctx, at)
+	}
+	r, err := repo.Init(ctx, at.Path, repo.InitOptions{Warn: func(text string) { p.warnf("%s", text) }})
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,8 @@ type layer struct {
 }
 
 const (
-	client = "cmd/packnback/internal/"
-	disk   = "repo/internal/disk"
+	internals = "cmd/packnback/internal/"
+	disk      = "repo/internal/disk"
 )
 
 var layers = map[string]layer{
@@ -36,7 +36,7 @@ var layers = map[string]layer{
 	"chunk":                       {0, nil},
 	"protocol/transport":          {0, nil},
 	"protocol/transport/sshdtest": {0, nil},
-	client + "env":                {0, nil},
+	internals + "env":             {0, nil},
 
 	"crypto":                       {1, []string{"repo/object"}},
 	"repo/tree":                    {1, []string{"repo/object"}},
@@ -44,7 +44,7 @@ var layers = map[string]layer{
 	"repo/table":                   {1, []string{disk}},
 	"repo/internal/disk/crashdisk": {1, []string{disk}},
 	"protocol":                     {1, []string{"repo/object"}},
-	client + "ui":                  {1, []string{client + "env"}},
+	internals + "ui":               {1, []string{internals + "env"}},
 	"repo/gcmodel":                 {1, nil},
 
 	"protocol/internal/outbox": {2, []string{"protocol", "repo/object"}},
@@ -59,15 +59,15 @@ var layers = map[string]layer{
 
 	"protocol/internal/memstore": {6, []string{"protocol/server", "repo/object"}},
 
-	client + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env"}},
-	client + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env", "repo/table"}},
-	client + "view":       {6, []string{"repo/object", "repo/tree", "crypto", "chunk", client + "env"}},
-	client + "authorize":  {6, []string{client + "env"}},
-	client + "recipients": {6, []string{"crypto", client + "env"}},
+	internals + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env"}},
+	internals + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env", "repo/table"}},
+	internals + "view":       {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env"}},
+	internals + "authorize":  {6, []string{internals + "env"}},
+	internals + "recipients": {6, []string{"crypto", internals + "env"}},
 
-	client + "sender":   {7, []string{"floor 0", "floor 1", "floor 6"}},
-	client + "restorer": {7, []string{"floor 0", "floor 1", "floor 6"}},
-	client + "mount":    {7, []string{"floor 0", "floor 1", "floor 6"}},
+	internals + "sender":   {7, []string{"floor 0", "floor 1", "floor 6"}},
+	internals + "restorer": {7, []string{"floor 0", "floor 1", "floor 6"}},
+	internals + "mount":    {7, []string{"floor 0", "floor 1", "floor 6"}},
 
 	"cmd/packnback": {8, []string{"floor 0", "floor 1", "floor 2", "floor 3", "floor 4", "floor 5", "floor 6", "floor 7"}},
 }
@@ -142,9 +142,9 @@ func TestForbiddenImports(t *testing.T) {
 		{store, false, []string{module + "crypto", module + "repo/tree", module + "chunk", "filippo.io/age"}},
 		{store, true, []string{"golang.org/x/crypto"}},
 		{only("crypto"), false, []string{"os/exec", "net"}},
-		{allBut("protocol/transport", "protocol/transport/sshdtest", client+"authorize", client+"recipients"), true, []string{"golang.org/x/crypto/ssh"}},
+		{allBut("protocol/transport", "protocol/transport/sshdtest", internals+"authorize", internals+"recipients"), true, []string{"golang.org/x/crypto/ssh"}},
 		{allBut("cmd/packnback"), true, []string{"github.com/urfave/cli"}},
-		{allBut("crypto", client+"recipients"), true, []string{"filippo.io/age"}},
+		{allBut("crypto", internals+"recipients"), true, []string{"filippo.io/age"}},
 	} {
 		for _, p := range listPackages(t) {
 			name := strings.TrimPrefix(p.ImportPath, module)
@@ -180,8 +180,8 @@ func allBut(names ...string) func(string) bool {
 func TestProcessState(t *testing.T) {
 	owner := map[string]string{
 		"Exit": "cmd/packnback/main.go",
-		"Args": client + "env/", "Stdin": client + "env/", "Stdout": client + "env/", "Stderr": client + "env/",
-		"Getenv": client + "env/", "LookupEnv": client + "env/",
+		"Args": internals + "env/", "Stdin": internals + "env/", "Stdout": internals + "env/", "Stderr": internals + "env/",
+		"Getenv": internals + "env/", "LookupEnv": internals + "env/",
 	}
 	root := filepath.Join("..", "..")
 	seen := 0

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/recipients"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
+	"github.com/packnback/packnback/cmd/packnback/internal/view"
+	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -126,6 +130,12 @@ func exitStatus(err error) int {
 		return status.status
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
+	case errors.Is(err, view.ErrSelector):
+		return statusUsage
+	case isAny(err, keyErrors):
+		return statusKey
+	case isAny(err, damageErrors):
+		return statusDamage
 	}
 	switch object.CodeOf(err) {
 	case object.CodeNoRepo:
@@ -136,10 +146,23 @@ func exitStatus(err error) int {
 		return statusRefused
 	case object.CodeDamaged:
 		return statusDamage
-	case object.CodeInvalid:
-		return statusUsage
 	}
 	return statusFailed
+}
+
+// keyErrors are those of keys that are wrong, missing or locked.
+var keyErrors = []error{
+	crypto.ErrIsPublic, crypto.ErrIsSecret, crypto.ErrIsSend, crypto.ErrIsReading, crypto.ErrIsGroup, crypto.ErrEncrypted, crypto.ErrNotKey,
+	crypto.ErrKeyMode, crypto.ErrWrongPassphrase, crypto.ErrNotRecipient, recipients.ErrNoPassphrase,
+}
+
+// damageErrors are those of bytes that are not what was stored.
+var damageErrors = []error{
+	crypto.ErrAuth, crypto.ErrID, object.ErrChecksum, object.ErrMalformed, object.ErrSignature,
+}
+
+func isAny(err error, targets []error) bool {
+	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
 }
 
 // message is the line that people read.
@@ -167,6 +190,10 @@ func hintFor(err error) string {
 	}
 	if hint != "" {
 		return hint
+	}
+	var own interface{ Hint() string }
+	if errors.As(err, &own) && own.Hint() != "" {
+		return own.Hint()
 	}
 	switch code := object.CodeOf(err); code {
 	case object.CodeNoRepo:
