@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -184,8 +185,12 @@ func FuzzDecompress(f *testing.F) {
 // corpus returns about 32 MiB of the Go toolchain's sources in pieces of 1 MiB,
 // like bundles.
 func corpus(b *testing.B) [][]byte {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		b.Skip("no Go toolchain here")
+	}
 	var all []byte
-	root := filepath.Join(runtime.GOROOT(), "src")
+	root := filepath.Join(strings.TrimSpace(string(out)), "src")
 	for _, dir := range []string{"runtime", "net", "crypto", "cmd/compile/internal/ssa", "go", "encoding", "cmd/go/internal"} {
 		_ = filepath.WalkDir(filepath.Join(root, dir), func(path string, e os.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() {
