@@ -102,25 +102,22 @@ func (p *planner) enter(it *view.Item) error {
 	if p.levels[len(p.levels)-1].skipped {
 		selected, below = false, false // it was reported with what it is in
 	}
-	if err := p.noteName(it.Entry.Name); err != nil {
-		return err
-	}
 	p.levels = append(p.levels, level{name: it.Entry.Name, entry: it.Entry, selected: selected, skipped: !selected && !below})
 	if !selected && !below {
-		return view.SkipDir
+		return view.ErrSkipDir
 	}
 	if !selected {
 		return nil
 	}
-	return p.ensure(len(p.levels)-1, path)
-}
-
-// noteName tells --delete of a name in the folder the walk is in.
-func (p *planner) noteName(name string) error {
-	if d := p.levels[len(p.levels)-1].dir; d != nil {
-		return p.keeper.keep(d, name)
+	n := len(p.levels) - 1
+	if err := p.ensure(n-1, path); err != nil {
+		return err
 	}
-	return nil
+	// Names that are not selected need not be kept: --delete leaves them alone.
+	if err := p.keeper.keep(p.levels[n-1].dir, it.Entry.Name); err != nil {
+		return err
+	}
+	return p.ensure(n, path)
 }
 
 // ensure makes the folders up to level n, which is at path. When one can't be
@@ -142,7 +139,7 @@ func (p *planner) ensure(n int, path string) error {
 			return &PathError{path, err}
 		}
 		p.report.lost(p.levels[i-1].dir.path(l.name), fmt.Errorf("the folder with everything in it: %w", err))
-		return view.SkipDir
+		return view.ErrSkipDir
 	}
 	return nil
 }
@@ -197,15 +194,12 @@ func (p *planner) leave(it *view.Item) error {
 // entry plans something that is no folder.
 func (p *planner) entry(it *view.Item) error {
 	path := p.relative(it)
-	if err := p.noteName(it.Entry.Name); err != nil {
-		return err
-	}
 	if selected, _ := p.selects(path); !selected {
 		return nil
 	}
 	n := len(p.levels) - 1
 	if !p.levels[n].skipped {
-		if err := p.ensure(n, path); err != nil && !errors.Is(err, view.SkipDir) {
+		if err := p.ensure(n, path); err != nil && !errors.Is(err, view.ErrSkipDir) {
 			return err
 		}
 	}
@@ -213,6 +207,9 @@ func (p *planner) entry(it *view.Item) error {
 		return nil // it was reported with its folder
 	}
 	d := p.levels[n].dir
+	if err := p.keeper.keep(d, it.Entry.Name); err != nil {
+		return err
+	}
 	verdict, err := p.existing(d, it.Entry)
 	if err != nil {
 		return p.report.outcome(Restored, path, it.Entry, err)

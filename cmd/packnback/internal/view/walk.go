@@ -49,9 +49,9 @@ type Item struct {
 	walk *walker
 }
 
-// SkipDir makes a walk leave out the inside of the folder being entered. The
+// ErrSkipDir makes a walk leave out the inside of the folder being entered. The
 // Leave step comes all the same.
-var SkipDir = errors.New("skip this folder")
+var ErrSkipDir = errors.New("skip this folder")
 
 // Extents iterates over what the entry's content is made of, in order, lists
 // resolved. It is for use during visit.
@@ -80,7 +80,7 @@ type walker struct {
 
 // Walk visits what is at and below from in the order of names, folders before
 // and after what is in them. Names are compared by bytes. An error of visit
-// ends it, except SkipDir. A folder whose object is lost is visited with
+// ends it, except ErrSkipDir. A folder whose object is lost is visited with
 // Item.Err on Leave and the walk goes on after it. Memory does not grow with
 // the number of entries. Depth and size are bounded: a tree beyond that gives
 // an error that wraps object.ErrMalformed.
@@ -108,7 +108,7 @@ func (w *walker) entry(depth int, e *tree.Entry) error {
 	it.Step = Enter
 	var lost error
 	switch err := w.visit(it); {
-	case errors.Is(err, SkipDir):
+	case errors.Is(err, ErrSkipDir):
 		w.skipped = true
 	case err != nil:
 		return err
