@@ -325,7 +325,7 @@ func TestReadOnlyAndWriteOnly(t *testing.T) {
 			conn.Links(t.Context(), func(*object.Snapshot) error { return nil }), err,
 			conn.Push(t.Context(), nameID("x"), func(*object.Record) error { return nil }),
 			conn.Fetch(t.Context(), []object.ID{nameID("x")}, func(*object.Record) error { return nil }),
-			conn.Init(t.Context(), nil),
+			initialize(t, conn),
 		}
 	}
 	conn, _ := pair(t, server.Options{Mode: server.WriteOnly, Client: "web1"})
@@ -341,12 +341,17 @@ func TestReadOnlyAndWriteOnly(t *testing.T) {
 			t.Errorf("read %d on a read-only connection: got %v", i, err)
 		}
 	}
-	if err := conn.Init(t.Context(), nil); !errors.Is(err, object.CodeDenied) {
+	if err := initialize(t, conn); !errors.Is(err, object.CodeDenied) {
 		t.Errorf("Init on a read-only connection: got %v", err)
 	}
 	if _, err := conn.OpenSession(t.Context(), "web1", "default", object.ID{}); !errors.Is(err, object.CodeDenied) {
 		t.Errorf("OpenSession on a read-only connection: got %v", err)
 	}
+}
+
+func initialize(t *testing.T, conn *client.Conn) error {
+	_, err := conn.Init(t.Context(), nil)
+	return err
 }
 
 func TestInitOverTheWire(t *testing.T) {
@@ -358,13 +363,13 @@ func TestInitOverTheWire(t *testing.T) {
 	if _, err := conn.OpenSession(t.Context(), "web1", "default", object.ID{}); !errors.Is(err, object.CodeNoRepo) {
 		t.Errorf("OpenSession before Init: got %v, want %v", err, object.CodeNoRepo)
 	}
-	if err := conn.Init(t.Context(), nil); err != nil {
+	if err := initialize(t, conn); err != nil {
 		t.Fatal(err)
 	}
 	if conn.ID() != store.Repos["/new"].ID() {
 		t.Errorf("ID after Init: got %s", conn.ID())
 	}
-	if err := conn.Init(t.Context(), nil); !errors.Is(err, object.CodeExists) {
+	if err := initialize(t, conn); !errors.Is(err, object.CodeExists) {
 		t.Errorf("Init again: got %v, want %v", err, object.CodeExists)
 	}
 	backup(t, conn, "root")
@@ -416,5 +421,26 @@ func TestACutConnectionIsALostError(t *testing.T) {
 	var lost *client.LostError
 	if err := s.Checkpoint(t.Context()); !errors.As(err, &lost) || !errors.Is(err, object.CodeInterrupted) || !errors.Is(err, io.EOF) {
 		t.Errorf("Checkpoint on a cut connection: got %v", err)
+	}
+}
+
+func TestOperationsReportAndReturn(t *testing.T) {
+	conn, r := pair(t, server.Options{Mode: server.ReadOnly})
+	for i := range 200 {
+		p := protocol.Problem{What: "pack", Name: fmt.Sprint(i), Detail: string(bytes.Repeat([]byte("x"), protocol.MaxText))}
+		r.Events = append(r.Events, bytes.Repeat(p.Append(nil), 1))
+	}
+	want := protocol.CheckResult{Snapshots: 1, Problems: 200}
+	r.Result = want.Append(nil)
+	var got []string
+	result, err := conn.Check(t.Context(), protocol.CheckArguments{ReadData: true}, func(p protocol.Problem) { got = append(got, p.Name) })
+	if err != nil || result != want || len(got) != 200 || got[199] != "199" {
+		t.Errorf("Check: got %+v, %v and %d problems; want %+v and 200", result, err, len(got), want)
+	}
+	if err := conn.SetSetting(t.Context(), "grace", "0"); !errors.Is(err, object.CodeDenied) {
+		t.Errorf("SetSetting on a read-only connection: got %v", err)
+	}
+	if err := conn.MarkBad(t.Context(), []object.ID{nameID("a")}); !errors.Is(err, object.CodeDenied) {
+		t.Errorf("MarkBad on a read-only connection: got %v", err)
 	}
 }

@@ -114,6 +114,9 @@ func (s *Session) Put(ctx context.Context, rec *object.Record) error {
 	if err := s.failure(); err != nil {
 		return err
 	}
+	if err := rec.Validate(); err != nil {
+		return object.CodeMalformed.Errorf("%w", err)
+	}
 	err := s.c.out.SendNext(ctx, func() protocol.Message {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -178,6 +181,12 @@ func (s *Session) Checkpoint(ctx context.Context) error {
 // what is missing can be put and the commit made again. When the connection
 // breaks before the answer, only the store knows whether the snapshot exists.
 func (s *Session) Commit(ctx context.Context, manifest *object.Manifest, sealed []byte) (object.Receipt, error) {
+	if len(sealed) == 0 || len(sealed) > object.MaxSealedPart {
+		return object.Receipt{}, object.CodeMalformed.Errorf("sealed part of %d bytes, want 1 to %d", len(sealed), object.MaxSealedPart)
+	}
+	if _, err := object.UnmarshalManifest(manifest.Append(nil)); err != nil {
+		return object.Receipt{}, object.CodeMalformed.Errorf("%w", err)
+	}
 	m, err := s.c.ask(ctx, func(n uint32) protocol.Message {
 		return &protocol.Commit{Number: n, Manifest: manifest, Sealed: sealed}
 	})

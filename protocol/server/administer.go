@@ -59,16 +59,21 @@ func (c *conn) init(ctx context.Context, m *protocol.Administer) error {
 	if c.repo != nil {
 		return c.fail(ctx, m.Number, object.CodeExists.Errorf("there is a repository at %q already", c.dir))
 	}
-	err := c.life.work(func() error {
-		repo, err := c.store.Init(ctx, c.dir, m.Arguments)
+	settings, err := protocol.UnmarshalSettings(m.Arguments)
+	if err != nil {
+		return err
+	}
+	var warnings []string
+	err = c.life.work(func() error {
+		repo, doubts, err := c.store.Init(ctx, c.dir, settings)
 		if err == nil {
-			c.repo = repo
+			c.repo, warnings = repo, doubts
 		}
 		return err
 	})
 	if err != nil {
 		return c.fail(ctx, m.Number, err)
 	}
-	id := c.repo.ID()
-	return c.out.Send(ctx, &protocol.Outcome{Final: true, Number: m.Number, Body: id[:]})
+	made := &protocol.Initialized{ID: c.repo.ID(), Warnings: warnings}
+	return c.out.Send(ctx, &protocol.Outcome{Final: true, Number: m.Number, Body: made.Append(nil)})
 }

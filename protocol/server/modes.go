@@ -46,7 +46,13 @@ var needs = map[protocol.Type]protocol.Permissions{
 
 // operationNeeds says the same for the operations of Administer.
 var operationNeeds = map[protocol.Operation]protocol.Permissions{
-	protocol.OpInit: protocol.MayAdminister,
+	protocol.OpInit:        protocol.MayAdminister,
+	protocol.OpSettings:    protocol.MayRead,
+	protocol.OpSet:         protocol.MayAdminister,
+	protocol.OpCheck:       protocol.MayRead,
+	protocol.OpRepairIndex: protocol.MayAdminister,
+	protocol.OpMarkBad:     protocol.MayAdminister,
+	protocol.OpStats:       protocol.MayRead,
 }
 
 // refusal is the error for something that the connection may not do.
@@ -56,6 +62,7 @@ func (c *conn) refusal(what string) error {
 
 // outward takes out of an error what a client that may not read shouldn't
 // learn: the state of files that aren't its own.
+
 func (c *conn) outward(err error) error {
 	if c.granted&protocol.MayRead != 0 {
 		return err

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -55,6 +56,6 @@ type Store interface {
 	// Open opens the repository in the folder dir; object.CodeNoRepo says that
 	// there is none.
 	Open(ctx context.Context, dir string) (Repository, error)
-	// Init makes one there.
-	Init(ctx context.Context, dir string, arguments []byte) (Repository, error)
+	// Init makes one there. It returns its doubts about the place.
+	Init(ctx context.Context, dir string, settings []protocol.Setting) (Repository, []string, error)
 }

@@ -77,13 +77,22 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 	defer timer.Stop()
 	if err != nil {
 		// The peer may be gone or not reading; then it doesn't learn why.
-		_ = c.out.Send(ctx, protocol.NewError(0, c.outward(err)))
+		_ = c.out.Send(ctx, protocol.NewError(0, c.outward(broken(err))))
 	}
 	c.out.Close()
 	if werr := g.Wait(); err == nil && werr != nil && !errors.Is(werr, context.Canceled) {
 		err = fmt.Errorf("writing to the client: %w", werr)
 	}
 	shut()
+	return err
+}
+
+// broken gives an error about bytes from the wire its code. Those of the
+// repository have theirs, and don't end connections.
+func broken(err error) error {
+	if errors.Is(err, object.ErrMalformed) || errors.Is(err, object.ErrChecksum) {
+		return object.CodeMalformed.Errorf("%w", err)
+	}
 	return err
 }
 

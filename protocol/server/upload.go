@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -104,8 +103,8 @@ func (c *conn) put(ctx context.Context, b []byte) error {
 	m, err := protocol.UnmarshalPut(b)
 	if err == nil {
 		err = c.life.work(func() error { return u.Put(ctx, m.Record) })
-	} else if errors.Is(err, object.ErrMalformed) || errors.Is(err, object.ErrChecksum) {
-		err = object.CodeMalformed.Errorf("put: %w", err)
+	} else {
+		err = broken(err)
 	}
 	if err != nil {
 		u.failed = err

@@ -45,6 +45,16 @@ func put(t *testing.T, s Session, recs ...*object.Record) {
 	}
 }
 
+// putAndAsk puts rec and returns the error with which it was refused. Over a
+// connection that is known at the next question.
+func putAndAsk(t *testing.T, s Session, rec *object.Record) error {
+	t.Helper()
+	if err := s.Put(t.Context(), rec); err != nil {
+		return err
+	}
+	return s.Checkpoint(t.Context())
+}
+
 // commit commits u's snapshot of root after the session's head.
 func commit(t *testing.T, s Session, u *Upload, root object.ID) object.Receipt {
 	t.Helper()

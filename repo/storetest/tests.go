@@ -275,18 +275,17 @@ func testQuota(t *testing.T, b Backend) {
 	for {
 		rec := u.Object(object.KindChunk, 3000)
 		sum += rec.Size()
-		err := s.Put(t.Context(), rec)
 		if sum > quota {
-			wantCode(t, fmt.Sprintf("byte %d of %d", sum, quota), err, object.CodeQuota)
+			wantCode(t, fmt.Sprintf("byte %d of %d", sum, quota), putAndAsk(t, s, rec), object.CodeQuota)
 			break
 		}
-		if err != nil {
+		if err := s.Put(t.Context(), rec); err != nil {
 			t.Fatalf("byte %d of %d: %v", sum, quota, err)
 		}
 	}
 	other := open(t, b, Request{Job: "other", Quota: quota})
 	defer closeSession(t, other)
-	wantCode(t, "a second session of the client", other.Put(t.Context(), u.Object(object.KindChunk, 5000)), object.CodeQuota)
+	wantCode(t, "a second session of the client", putAndAsk(t, other, u.Object(object.KindChunk, 5000)), object.CodeQuota)
 	elsewhere := open(t, b, Request{Client: "web2", Quota: quota})
 	defer closeSession(t, elsewhere)
 	put(t, elsewhere, u.Object(object.KindChunk, 5000))

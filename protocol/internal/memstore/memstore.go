@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/protocol/server"
 	"github.com/packnback/packnback/repo/object"
 )
@@ -41,14 +42,14 @@ func (s *Store) Open(_ context.Context, dir string) (server.Repository, error) {
 }
 
 // Init makes a repository in dir.
-func (s *Store) Init(_ context.Context, dir string, _ []byte) (server.Repository, error) {
+func (s *Store) Init(_ context.Context, dir string, _ []protocol.Setting) (server.Repository, []string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Repos[dir] != nil {
-		return nil, object.CodeExists.Errorf("there is a repository at %q already", dir)
+		return nil, nil, object.CodeExists.Errorf("there is a repository at %q already", dir)
 	}
 	s.Repos[dir] = newRepository()
-	return s.Repos[dir], nil
+	return s.Repos[dir], []string{"this repository is only in memory"}, nil
 }
 
 // Repository is one of them. Fail, if it is set, is asked before every call
@@ -56,6 +57,7 @@ func (s *Store) Init(_ context.Context, dir string, _ []byte) (server.Repository
 type Repository struct {
 	Fail   func(call string) error
 	Events [][]byte // what every operation reports
+	Result []byte   // and returns
 
 	mu        sync.Mutex
 	id        object.RepositoryID
@@ -221,8 +223,8 @@ func (r *Repository) Fetch(ctx context.Context, ids []object.ID, yield func(*obj
 	return ctx.Err()
 }
 
-// Administer reports Events and returns the arguments.
-func (r *Repository) Administer(_ context.Context, op server.Operation, event func([]byte) error) ([]byte, error) {
+// Administer reports Events and returns Result.
+func (r *Repository) Administer(_ context.Context, _ server.Operation, event func([]byte) error) ([]byte, error) {
 	if err := r.fail("Administer"); err != nil {
 		return nil, err
 	}
@@ -231,7 +233,7 @@ func (r *Repository) Administer(_ context.Context, op server.Operation, event fu
 			return nil, err
 		}
 	}
-	return op.Arguments, nil
+	return r.Result, nil
 }
 
 // upload is an open upload.

@@ -1,0 +1,67 @@
+package protocol
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/packnback/packnback/repo/object"
+)
+
+// carried has a sample of what each operation carries, and how it is read.
+func carried() []struct {
+	name string
+	b    []byte
+	read func([]byte) ([]byte, error)
+} {
+	type row = struct {
+		name string
+		b    []byte
+		read func([]byte) ([]byte, error)
+	}
+	return []row{
+		{"settings", AppendSettings(nil, []Setting{{Key: "grace", Value: "72h", Default: true, Doc: "how long"}, {Key: "x"}}),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalSettings(b); return AppendSettings(nil, v), err }},
+		{"initialized", (&Initialized{ID: object.RepositoryID{1}, Warnings: []string{"on NFS", ""}}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalInitialized(b); return v.Append(nil), err }},
+		{"check", (&CheckArguments{ReadData: true, Subset: 12.5}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalCheckArguments(b); return v.Append(nil), err }},
+		{"problem", (&Problem{What: "pack", Name: "p", ID: id(1), Detail: "torn"}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalProblem(b); return v.Append(nil), err }},
+		{"check result", (&CheckResult{1, 2, 3, 4, 5, 6}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalCheckResult(b); return v.Append(nil), err }},
+		{"stats", (&Stats{1, 2, 3, 4, 5, 6, 7, 8, 9}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalStats(b); return v.Append(nil), err }},
+		{"ids", AppendIDs(nil, []object.ID{id(1), id(2)}),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalIDs(b); return AppendIDs(nil, v), err }},
+	}
+}
+
+func TestOperationsRoundTrip(t *testing.T) {
+	for _, c := range carried() {
+		got, err := c.read(c.b)
+		if err != nil || !bytes.Equal(got, c.b) {
+			t.Errorf("%s: got %x, %v; want %x", c.name, got, err, c.b)
+		}
+		for n := range c.b {
+			if got, err := c.read(c.b[:n:n]); err == nil && !bytes.Equal(got, c.b[:n]) {
+				t.Errorf("%s cut to %d bytes was accepted as something else", c.name, n)
+			}
+		}
+		if got, err := c.read(append(bytes.Clone(c.b), 0)); err == nil && !bytes.Equal(got, append(bytes.Clone(c.b), 0)) {
+			t.Errorf("%s with a byte too many was accepted as something else", c.name)
+		}
+	}
+}
+
+func FuzzOperations(f *testing.F) {
+	readers := carried()
+	for i, c := range readers {
+		f.Add(uint8(i), c.b)
+	}
+	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
+		c := readers[int(which)%len(readers)]
+		if got, err := c.read(b); err == nil && !bytes.Equal(got, b) {
+			t.Fatalf("%s: accepted %x, encodes to %x", c.name, b, got)
+		}
+	})
+}
