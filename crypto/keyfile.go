@@ -99,7 +99,8 @@ func DecryptKeyText(text []byte, identities ...age.Identity) ([]byte, error) {
 }
 
 // ReadKeyFile reads a key file of any kind but rewrap bundles. A secret one
-// that is not encrypted must be readable by its owner only: ErrKeyMode.
+// that is not encrypted must be readable by its owner only: the text of any
+// other comes with ErrKeyMode, for callers that want to say what it is.
 func ReadKeyFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -118,7 +119,7 @@ func ReadKeyFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("key file %q: %w: more than %d bytes", name, ErrNotKey, MaxKeyText)
 	}
 	if kind := Identify(text); kind.Secret() && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("key file %q is %s of mode %04o: %w; make it yours alone with: chmod 600 %s",
+		return text, fmt.Errorf("key file %q is %s of mode %04o: %w; make it yours alone with: chmod 600 %s",
 			name, kind, info.Mode().Perm(), ErrKeyMode, shellQuote(name))
 	}
 	return text, nil

@@ -35,6 +35,9 @@ type Source struct {
 	// PassphraseCommand is given to sh -c; the first line of what it prints is the
 	// passphrase. It wins over $PACKNBACK_PASSPHRASE, and both over the terminal.
 	PassphraseCommand string
+	// NoVariable leaves $PACKNBACK_PASSPHRASE alone, where that holds the
+	// passphrase of another file.
+	NoVariable bool
 	// Identities names identity files to try in addition to the one beside a key
 	// file, the one in $PACKNBACK_IDENTITY and the user's SSH keys.
 	Identities []string
@@ -61,6 +64,9 @@ func (s *Source) given(ctx context.Context) (passphrase string, ok bool, err err
 	if s.PassphraseCommand != "" {
 		passphrase, err = s.command(ctx)
 		return passphrase, true, err
+	}
+	if s.NoVariable {
+		return "", false, nil
 	}
 	passphrase = s.Env.Getenv("PACKNBACK_PASSPHRASE")
 	return passphrase, passphrase != "", nil

@@ -47,6 +47,19 @@ func (s *Source) Recipient(spec string) (age.Recipient, error) {
 	return nil, fmt.Errorf("recipient file %q has no recipient in it", spec)
 }
 
+// SealKeyText returns the text of a key encrypted to the recipients that specs
+// name, as for Recipient. Each of them opens it alone.
+func (s *Source) SealKeyText(text []byte, specs []string) ([]byte, error) {
+	to := make([]age.Recipient, len(specs))
+	for i, spec := range specs {
+		var err error
+		if to[i], err = s.Recipient(spec); err != nil {
+			return nil, err
+		}
+	}
+	return crypto.EncryptKeyText(text, to...)
+}
+
 func looksLikeRecipient(s string) bool {
 	return strings.HasPrefix(s, "age1") || strings.HasPrefix(s, "ssh-")
 }

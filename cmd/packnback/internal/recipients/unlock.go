@@ -136,6 +136,15 @@ func (s *Source) sshKeys(text []byte) []string {
 	return names
 }
 
+// EncryptedTo returns what an encrypted key file is encrypted to, in words for
+// people: "a passphrase", or the types of its age recipients.
+func EncryptedTo(text []byte) []string {
+	if crypto.NeedsPassphrase(text) {
+		return []string{"a passphrase"}
+	}
+	return stanzaTypes(text)
+}
+
 // stanzaTypes returns what kinds of recipient an armored age file is for.
 func stanzaTypes(text []byte) []string {
 	header, err := age.ExtractHeader(armor.NewReader(bytes.NewReader(text)))
