@@ -43,6 +43,7 @@ var layers = map[string]layer{
 	"repo/retention":               {1, []string{"repo/object"}},
 	"repo/table":                   {1, []string{disk}},
 	"repo/internal/disk/crashdisk": {1, []string{disk}},
+	"repo/internal/vectortest":     {1, nil},
 	"protocol":                     {1, []string{"repo/object"}},
 	internals + "ui":               {1, []string{internals + "env"}},
 	"repo/gcmodel":                 {1, nil},
