@@ -16,6 +16,9 @@ type Binding struct {
 
 const bindingSize = sha256.Size
 
+// Hash returns what stands for b at the start of files.
+func (b Binding) Hash() [32]byte { return b.hash() }
+
 // bindingHash stands for a Binding at the start of every file of a cache.
 type bindingHash [bindingSize]byte
 

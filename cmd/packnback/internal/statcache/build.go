@@ -11,8 +11,9 @@ import (
 
 // Memory that the changes of a run take before they go to disk, in bytes.
 const (
-	contentMemory = 8 << 20
-	objectMemory  = 4 << 20
+	foundMemory  = 8 << 20
+	lostMemory   = 4 << 20
+	objectMemory = 4 << 20
 )
 
 // Build is the next generation while it grows. The walk is written as it goes;
@@ -25,7 +26,8 @@ type Build struct {
 	trusted func(id object.ID) (bool, error)
 	walk    *walkWriter // nil for a dry run
 	number  uint64
-	content *table.Sorter
+	found   *table.Sorter // content rows of paths that came
+	lost    *table.Sorter // and of paths that went
 	objects *table.Sorter
 	stat    []byte // scratch
 	rest    []byte
@@ -38,11 +40,14 @@ func (c *Cache) NewBuild(trusted func(id object.ID) (bool, error), dry bool) (*B
 	c.number++
 	b := &Build{c: c, old: c.gen, trusted: trusted, number: c.number}
 	var err error
-	if b.content, err = table.NewSorter(c.fsys, c.temp(contentKind), contentLayout, contentMemory); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
+	if b.found, err = c.Sorter("found", contentLayout, foundMemory); err != nil {
+		return nil, err
 	}
-	if b.objects, err = table.NewSorter(c.fsys, c.temp(objectsKind), objectLayout, objectMemory); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
+	if b.lost, err = c.Sorter("lost", contentLayout, lostMemory); err != nil {
+		return nil, err
+	}
+	if b.objects, err = c.Sorter(objectsKind, objectLayout, objectMemory); err != nil {
+		return nil, err
 	}
 	if !dry {
 		// The name tells a later run that this walk was not finished.
@@ -66,29 +71,29 @@ func (b *Build) Copy(path []byte, raw Raw) error {
 	return b.walk.add(path, recordEntry, binary.AppendUvarint(n[:0], uint64(len(raw.Stat))), raw.Stat, raw.Rest)
 }
 
-// innerIDs is how many ids stand in one record.
-const innerIDs = 1024
+// maxInner is how many bytes of ids stand in one record.
+const maxInner = 1024 * object.IDSize
 
-// Inner writes further object ids of the path that was added last, at most
-// 1024 of them.
-func (b *Build) Inner(path []byte, ids []object.ID) error {
-	if b.walk == nil || len(ids) == 0 {
-		return nil
+// Inner writes further object ids, end to end, of the path that was added last.
+func (b *Build) Inner(path, ids []byte) error {
+	for b.walk != nil && len(ids) > 0 {
+		n := min(len(ids), maxInner)
+		if err := b.walk.add(path, recordInner, ids[:n]); err != nil {
+			return err
+		}
+		ids = ids[n:]
 	}
-	if len(ids) > innerIDs {
-		panic("statcache: too many inner ids at once")
-	}
-	body := make([]byte, 0, len(ids)*object.IDSize)
-	for i := range ids {
-		body = append(body, ids[i][:]...)
-	}
-	return b.walk.add(path, recordInner, body)
+	return nil
 }
 
 // AddContent counts one more (or with refs -1, one less) path whose contents,
 // of that content id, are in that place.
 func (b *Build) AddContent(content object.ID, p Place, refs int64) error {
-	return b.content.Add(appendContentRow(make([]byte, 0, contentLayout.Row), content, p, refs))
+	rows := b.found
+	if refs < 0 {
+		rows = b.lost
+	}
+	return rows.Add(appendContentRow(make([]byte, 0, contentLayout.Row), content, p, refs))
 }
 
 // AddObject counts one more (or with refs -1, one less) place that refers to
@@ -98,10 +103,10 @@ func (b *Build) AddObject(kind object.Kind, id object.ID, length uint32, refs in
 	return b.objects.Add(appendObjectRow(make([]byte, 0, objectLayout.Row), kind, id, length, refs))
 }
 
-// Place returns a place that AddContent was told of.
+// Place returns a place that AddContent was told of with positive refs.
 func (b *Build) Place(content object.ID) (Place, bool, error) {
 	var buf [80]byte
-	row, ok, err := b.content.Find(buf[:0], content[:])
+	row, ok, err := b.found.Find(buf[:0], content[:])
 	if !ok || err != nil {
 		return Place{}, false, err
 	}
@@ -114,7 +119,7 @@ func (b *Build) Finish(base, root object.ID) (err error) {
 	defer func() { err = errors.Join(err, b.close()) }()
 	h := &header{binding: b.c.binding, base: base, root: root}
 	h.walk, h.content, h.objects = stored{number: b.number}, stored{number: b.number}, stored{number: b.number}
-	if b.old != nil && b.trusted == nil && b.content.Len() == 0 && b.objects.Len() == 0 {
+	if b.old != nil && b.trusted == nil && b.found.Len() == 0 && b.lost.Len() == 0 && b.objects.Len() == 0 {
 		h.content, h.objects = b.old.header.content, b.old.header.objects
 	} else if err := b.writeTables(h); err != nil {
 		return err
@@ -148,7 +153,7 @@ func (b *Build) close() error {
 		errs = append(errs, b.walk.abandon())
 		b.walk = nil
 	}
-	for _, s := range [...]**table.Sorter{&b.content, &b.objects} {
+	for _, s := range [...]**table.Sorter{&b.found, &b.lost, &b.objects} {
 		if *s != nil {
 			errs = append(errs, (*s).Close())
 			*s = nil

@@ -212,17 +212,16 @@ func (w *Walk) Rest(gone func(path []byte, raw Raw) error) error {
 
 // Inner calls yield for the further object ids of the record that Seek found or
 // handed to gone: lists and their chunks, and the parts of a large directory.
-// It may be called once for a record.
-func (w *Walk) Inner(yield func(object.ID) error) error {
+// They come as slices of ids end to end, good until the files are closed. It
+// may be called once for a record.
+func (w *Walk) Inner(yield func(ids []byte) error) error {
 	r := w.files[0]
 	for r.ahead() == recordInner {
 		if err := r.read(); err != nil {
 			return err
 		}
-		for b := r.body; len(b) >= object.IDSize; b = b[object.IDSize:] {
-			if err := yield(object.ID(b[:object.IDSize])); err != nil {
-				return err
-			}
+		if err := yield(r.body); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/packnback/packnback/repo/object"
@@ -88,12 +89,21 @@ func readHeader(fsys table.FS, name string) (*header, error) {
 
 // writeHeader makes the header durable under name, replacing what was there.
 func writeHeader(fsys table.FS, name string, h *header) error {
+	return WriteFile(fsys, name, h.append(nil))
+}
+
+// WriteFile makes a file with the bytes b durable under name, replacing what
+// was there: after a crash it has its old contents or the new ones.
+func WriteFile(fsys table.FS, name string, b []byte) error {
 	tmp := tempPrefix + name
+	if err := fsys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("writing %q: %w", name, err)
+	}
 	f, err := fsys.Create(tmp)
 	if err != nil {
-		return fmt.Errorf("cache: creating %q: %w", tmp, err)
+		return fmt.Errorf("writing %q: %w", name, err)
 	}
-	_, err = f.Write(h.append(nil))
+	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -104,7 +114,7 @@ func writeHeader(fsys table.FS, name string, h *header) error {
 		err = fsys.SyncDir(".")
 	}
 	if err != nil {
-		return fmt.Errorf("cache: writing %q: %w", name, err)
+		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
 }

@@ -18,11 +18,21 @@ type IDSet struct {
 // NewIDSet returns an empty set. What does not fit into memBytes of memory goes
 // into files in c's folder.
 func (c *Cache) NewIDSet(memBytes int) (*IDSet, error) {
-	rows, err := table.NewSorter(c.fsys, c.temp("ids"), idLayout, memBytes)
+	rows, err := c.Sorter("ids", idLayout, memBytes)
 	if err != nil {
-		return nil, fmt.Errorf("cache: set of ids: %w", err)
+		return nil, err
 	}
 	return &IDSet{rows: rows}, nil
+}
+
+// Sorter returns a sorter whose files are in c's folder, for what a run must
+// remember beyond memBytes of memory.
+func (c *Cache) Sorter(what string, l table.Layout, memBytes int) (*table.Sorter, error) {
+	s, err := table.NewSorter(c.fsys, c.temp(what), l, memBytes)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %s: %w", what, err)
+	}
+	return s, nil
 }
 
 // Has reports whether id is in s.

@@ -103,11 +103,28 @@ type Raw struct {
 // Racy reports whether the record's Racy flag is set, without decoding it.
 func (raw Raw) Racy() bool { return raw.Rest[0]&restRacy != 0 }
 
+// Size returns the type and the size of the entry without decoding the rest of
+// it; a malformed section gives zeros.
+func (raw Raw) Size() (tree.Type, uint64) {
+	d := decoder{b: raw.Stat}
+	typ := tree.Type(d.byte() &^ statAtime)
+	for range 3 { // mode, uid, gid
+		d.uvarint()
+	}
+	d.bytes(tree.MaxUserName)
+	d.bytes(tree.MaxUserName)
+	size := d.uvarint()
+	if d.bad {
+		return 0, 0
+	}
+	return typ, size
+}
+
 // splitRaw takes the body of an entry record apart.
 func splitRaw(body []byte) (Raw, error) {
 	n, b, ok := uvarint(body)
 	if !ok || n == 0 || n >= uint64(len(b)) {
-		return Raw{}, fmt.Errorf("%w: a stat section of %d bytes in %d", errWalk, n, len(b))
+		return Raw{}, fmt.Errorf("%w: a stat section of %d bytes in %d", ErrDamaged, n, len(b))
 	}
 	return Raw{Stat: b[:n:n], Rest: b[n:]}, nil
 }
@@ -271,7 +288,7 @@ func (d *decoder) id() (id object.ID) {
 
 func (d *decoder) end(what string) error {
 	if d.bad || len(d.b) > 0 {
-		return fmt.Errorf("%w: a %s is malformed", errWalk, what)
+		return fmt.Errorf("%w: a %s is malformed", ErrDamaged, what)
 	}
 	return nil
 }

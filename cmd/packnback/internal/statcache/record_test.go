@@ -46,6 +46,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("record %d changed on its way (-want +got):\n%s", i, d)
 		}
+		if typ, size := raw(want).Size(); typ != want.Entry.Type || size != want.Entry.Size {
+			t.Errorf("record %d: Size() = %v, %d, want %v, %d", i, typ, size, want.Entry.Type, want.Entry.Size)
+		}
 		if raw(want).Racy() != want.Racy {
 			t.Errorf("record %d: Racy() = %v, want %v", i, !want.Racy, want.Racy)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/table"
@@ -23,10 +24,10 @@ func (b *Build) writeTables(h *header) error {
 	if b.old != nil {
 		contents.old, objects.old = b.old.content, b.old.objects
 	}
-	if err := contents.run(b.c.fsys, h.content.name(contentKind), contentLayout, b.content); err != nil {
+	if err := contents.run(b.c.fsys, h.content.name(contentKind), contentLayout, table.Merge(b.found.Rows(), b.lost.Rows())); err != nil {
 		return err
 	}
-	return objects.run(b.c.fsys, h.objects.name(objectsKind), objectLayout, b.objects)
+	return objects.run(b.c.fsys, h.objects.name(objectsKind), objectLayout, b.objects.Rows())
 }
 
 // placeChanged follows what becomes of one place: before and after say how
@@ -59,11 +60,11 @@ type tally struct {
 	before, after int64
 }
 
-func (t *tally) run(fsys table.FS, name string, l table.Layout, changes *table.Sorter) (err error) {
+func (t *tally) run(fsys table.FS, name string, l table.Layout, changes iter.Seq2[[]byte, error]) (err error) {
 	if t.w, err = table.Create(fsys, name, l); err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	for row, rowErr := range changes.Rows() {
+	for row, rowErr := range changes {
 		if err = rowErr; err == nil {
 			err = t.change(row)
 		}

@@ -27,8 +27,9 @@ const (
 	maxWalkPath = 4 << 20
 )
 
-// errWalk is wrapped by everything that is wrong with a walk file's bytes.
-var errWalk = errors.New("damaged walk file")
+// ErrDamaged is wrapped by every error that says a walk file is not what was
+// written. Damage to tables wraps table.ErrDamaged.
+var ErrDamaged = errors.New("damaged walk file")
 
 // The types of record in a walk file.
 const (
@@ -182,7 +183,7 @@ func openWalk(fsys table.FS, name string, b bindingHash, complete bool) (*walkRe
 	}
 	r := &walkReader{f: f, data: data}
 	if err = r.check(b); err == nil && complete && !r.complete {
-		err = fmt.Errorf("%w: not complete", errWalk)
+		err = fmt.Errorf("%w: not complete", ErrDamaged)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -196,10 +197,10 @@ func openWalk(fsys table.FS, name string, b bindingHash, complete bool) (*walkRe
 // reading in step with the walk can't fail.
 func (r *walkReader) check(b bindingHash) error {
 	if len(r.data) < walkHeader || string(r.data[:len(walkMagic)]) != walkMagic {
-		return fmt.Errorf("%w: not a version 1 walk file", errWalk)
+		return fmt.Errorf("%w: not a version 1 walk file", ErrDamaged)
 	}
 	if bindingHash(r.data[len(walkMagic):walkHeader]) != b {
-		return fmt.Errorf("%w: it belongs to another repository, key, client or job", errWalk)
+		return fmt.Errorf("%w: it belongs to another repository, key, client or job", ErrDamaged)
 	}
 	r.end = walkHeader
 	total := uint64(0)
@@ -211,7 +212,7 @@ func (r *walkReader) check(b bindingHash) error {
 		payload := block[blockHeader:]
 		if count == 0 {
 			if len(payload) != 8 || binary.BigEndian.Uint64(payload) != total {
-				return fmt.Errorf("%w: its end block does not fit", errWalk)
+				return fmt.Errorf("%w: its end block does not fit", ErrDamaged)
 			}
 			r.complete = true
 		}
@@ -219,16 +220,16 @@ func (r *walkReader) check(b bindingHash) error {
 		n := uint32(0)
 		for count > 0 && len(r.payload) > 0 {
 			if !r.parse(n == 0) {
-				return fmt.Errorf("%w: record %d", errWalk, total)
+				return fmt.Errorf("%w: record %d", ErrDamaged, total)
 			}
 			if !r.follows(total == 0) {
-				return fmt.Errorf("%w: record %d is out of order", errWalk, total)
+				return fmt.Errorf("%w: record %d is out of order", ErrDamaged, total)
 			}
 			r.last = append(r.last[:0], r.path...)
 			n, total = n+1, total+1
 		}
 		if n != count {
-			return fmt.Errorf("%w: %d records in a block of %d", errWalk, n, count)
+			return fmt.Errorf("%w: %d records in a block of %d", ErrDamaged, n, count)
 		}
 		off += len(block)
 		if count > 0 {
@@ -279,7 +280,7 @@ func (r *walkReader) read() error {
 		first = true
 	}
 	if !r.parse(first) {
-		return fmt.Errorf("cache: %w: it changed while it was read", errWalk)
+		return fmt.Errorf("cache: %w: it changed while it was read", ErrDamaged)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/table"
 )
 
@@ -76,7 +75,7 @@ func FuzzWalk(f *testing.F) {
 			}
 			last = bytes.Clone(path)
 			_, _ = raw.Decode() // may be malformed, must not panic
-			return w.Inner(func(object.ID) error { return nil })
+			return w.Inner(func([]byte) error { return nil })
 		})
 		if err != nil {
 			t.Errorf("a file that was found good: %v", err)

@@ -1,0 +1,245 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// maxRetained bounds the sealed bytes kept for resending. A store makes puts
+// durable at least every 64 MiB; one that acknowledges less than this is not
+// reconnected to.
+const maxRetained = 96 << 20
+
+// link is the connection to the store, across reconnections. put, commit and
+// close are for one goroutine; have may run beside them.
+type link struct {
+	open   Open
+	base   object.ID
+	cache  *statcache.Cache
+	dry    bool // nothing is put
+	tries  int  // reconnections that are left
+	keeps  bool // puts are retained for them
+	events *events
+	keyed  map[object.Class]bool // key objects that were put; the putter's
+
+	mu       sync.Mutex // guards what follows; held during puts and while reconnecting
+	serial   int        // of the connection
+	store    Store
+	standing object.Standing
+	closer   io.Closer
+	log      *statcache.Log
+	puts     uint64           // made in the present session
+	durable  uint64           // of those
+	retained []*object.Record // those after durable
+	bytes    int              // in retained
+}
+
+// dial opens the first session.
+func (l *link) dial(ctx context.Context, base object.ID) error {
+	store, standing, closer, err := l.open(ctx, base)
+	if err != nil {
+		return err
+	}
+	l.base, l.store, l.standing, l.closer = base, store, standing, closer
+	l.keyed = make(map[object.Class]bool)
+	return nil
+}
+
+// begin starts the log of the session's puts.
+func (l *link) begin() error {
+	if l.dry {
+		return nil
+	}
+	log, err := l.cache.NewLog(l.standing.Session)
+	if err != nil {
+		return err
+	}
+	l.log, l.puts, l.durable = log, 0, 0
+	return nil
+}
+
+// hangUp ends the session.
+func (l *link) hangUp() error {
+	if l.closer == nil {
+		return nil
+	}
+	err := l.closer.Close()
+	l.closer = nil
+	if l.log != nil {
+		err = errors.Join(err, l.log.Close())
+		l.log = nil
+	}
+	return err
+}
+
+// have asks the store about at most 4096 ids.
+func (l *link) have(ctx context.Context, ids []object.ID) ([]bool, error) {
+	for {
+		l.mu.Lock()
+		store, serial := l.store, l.serial
+		l.mu.Unlock()
+		have, err := store.Have(ctx, ids)
+		if err == nil && len(have) != len(ids) {
+			err = fmt.Errorf("store answers %d of %d questions", len(have), len(ids))
+		}
+		if err == nil {
+			return have, nil
+		}
+		l.mu.Lock()
+		if l.serial == serial { // else somebody has opened it again already
+			err = l.reconnect(ctx, err)
+		} else {
+			err = nil
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// put hands over one record.
+func (l *link) put(ctx context.Context, rec *object.Record) error {
+	if l.dry {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.log.Put(rec.ID); err != nil {
+		return err
+	}
+	l.retain(rec)
+	l.puts++
+	if err := l.store.Put(ctx, rec); err != nil {
+		return l.reconnect(ctx, err)
+	}
+	return l.acknowledged(l.store.Durable())
+}
+
+func (l *link) retain(rec *object.Record) {
+	if !l.keeps {
+		return
+	}
+	l.retained = append(l.retained, rec)
+	if l.bytes += rec.Size(); l.bytes > maxRetained {
+		l.keeps, l.retained, l.bytes = false, nil, 0
+	}
+}
+
+// acknowledged takes note of how many puts of this session are durable.
+func (l *link) acknowledged(durable uint64) error {
+	if durable <= l.durable {
+		return nil
+	}
+	if durable > l.puts {
+		return fmt.Errorf("store says that %d of %d puts are durable", durable, l.puts)
+	}
+	if l.keeps {
+		n := int(durable - l.durable)
+		for _, rec := range l.retained[:n] {
+			l.bytes -= rec.Size()
+		}
+		l.retained = slices.Delete(l.retained, 0, n)
+	}
+	l.durable = durable
+	return l.log.Flush()
+}
+
+// commit asks for the snapshot. When the connection breaks, the head of the
+// next session tells whether it was made.
+func (l *link) commit(ctx context.Context, m *object.Manifest, part []byte) (object.Receipt, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := m.ID()
+	for {
+		receipt, err := l.store.Commit(ctx, m, part)
+		if err == nil {
+			return receipt, nil
+		}
+		err = l.reconnect(ctx, err)
+		if l.standing.Head == id {
+			// The store's time is not known; it differs little from ours.
+			return object.Receipt{Snapshot: id, Received: time.Now().UnixNano()}, nil
+		}
+		if err != nil {
+			return receipt, err
+		}
+	}
+}
+
+// errHeadMoved says that this run's snapshot can't follow the head any more.
+var errHeadMoved = object.CodeHeadMoved.Errorf("another backup of this job was committed while this one ran; run it again")
+
+// reconnect replaces the connection after it has failed with cause. It returns
+// an error when cause is not a broken connection, or when the upload can't go
+// on. The caller holds mu.
+func (l *link) reconnect(ctx context.Context, cause error) error {
+	if ctx.Err() != nil || !errors.Is(cause, object.CodeInterrupted) {
+		return cause
+	}
+	for l.tries > 0 && ctx.Err() == nil {
+		l.tries--
+		err := l.resume(ctx)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, object.CodeInterrupted) {
+			return err
+		}
+		cause = err
+	}
+	return cause
+}
+
+// resume opens a session that adopts the present one and puts again what was
+// not durable: the same records, nothing is sealed twice.
+func (l *link) resume(ctx context.Context) error {
+	old, head := l.standing.Session, l.standing.Head
+	_ = l.hangUp() // it is broken already
+	store, standing, closer, err := l.open(ctx, l.base)
+	if err != nil {
+		return err
+	}
+	l.store, l.closer, l.standing = store, closer, standing
+	l.serial++
+	if standing.Head != head {
+		return errHeadMoved // unless this run has moved it; commit looks
+	}
+	durable, adopted := uint64(0), false
+	for _, up := range standing.Adopted {
+		if up.Session == old {
+			durable, adopted = up.Durable, true
+		}
+	}
+	if l.puts > 0 && !adopted || durable < l.durable {
+		return fmt.Errorf("the connection was lost, and the store has not kept the upload; run the backup again")
+	}
+	if !l.keeps && durable < l.puts {
+		return fmt.Errorf("the connection was lost with too much on its way; run the backup again")
+	}
+	again := l.retained[min(int(durable-l.durable), len(l.retained)):]
+	l.retained, l.bytes = nil, 0
+	if err := l.begin(); err != nil {
+		return err
+	}
+	l.events.note("connection lost and opened again; the upload goes on")
+	for _, rec := range again {
+		if err := l.log.Put(rec.ID); err != nil {
+			return err
+		}
+		l.retain(rec)
+		l.puts++
+		if err := store.Put(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}

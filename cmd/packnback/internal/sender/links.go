@@ -1,0 +1,100 @@
+package sender
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/table"
+	"github.com/packnback/packnback/repo/tree"
+)
+
+// A file with several names is read under its first one. What came of that is
+// a row of linkedLayout: link id 8 | outcome 1 | content id 32 | size 8 |
+// number of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
+var linkedLayout = table.Layout{Magic: [8]byte([]byte("PNBlkd\x00\x01")), Key: 8, Row: linkedExtents + maxDirect*linkedExtent}
+
+const (
+	linkedExtents = 8 + 1 + 32 + 8 + 1
+	linkedExtent  = 45
+)
+
+// Outcomes of reading a file with several names.
+const (
+	linkFailed  = 0
+	linkSmall   = 1 // its content id leads to it
+	linkExtents = 2
+)
+
+// errLink says that the first name of a file was unreadable.
+var errLink = errors.New("another name of a file that could not be read")
+
+func linkKey(link uint64) [8]byte {
+	return [8]byte(binary.BigEndian.AppendUint64(nil, link))
+}
+
+// rememberLink notes what came of the first name of a file.
+func (a *assembler) rememberLink(it *item) error {
+	e := &it.rec.Entry
+	row := make([]byte, 0, linkedLayout.Row)
+	row = binary.BigEndian.AppendUint64(row, e.LinkID)
+	switch {
+	case it.err != nil:
+		row = append(row, linkFailed)
+	case it.task == taskSmall || !it.rec.Content.IsZero():
+		row = append(row, linkSmall)
+	default:
+		row = append(row, linkExtents)
+	}
+	row = append(row, it.rec.Content[:]...)
+	row = binary.BigEndian.AppendUint64(row, e.Size)
+	n := 0
+	if it.task != taskSmall {
+		n = len(e.Extents)
+	}
+	row = append(row, byte(n))
+	for i := range n {
+		x := &e.Extents[i]
+		row = append(row, byte(x.Kind))
+		row = append(row, x.ID[:]...)
+		row = binary.BigEndian.AppendUint32(row, x.Offset)
+		row = binary.BigEndian.AppendUint64(row, x.Length)
+	}
+	return a.links.Add(row[:linkedLayout.Row])
+}
+
+// linked gives another name of a file the contents that were found under the
+// first one.
+func (a *assembler) linked(it *item) error {
+	key := linkKey(it.rec.Entry.LinkID)
+	row, ok, err := a.links.Find(nil, key[:])
+	if err != nil {
+		return err
+	}
+	if !ok || row[8] == linkFailed {
+		it.fail(errLink)
+		return nil
+	}
+	e := &it.rec.Entry
+	it.rec.Content = object.ID(row[9:41])
+	e.Size = binary.BigEndian.Uint64(row[41:])
+	if row[8] == linkSmall {
+		if it.rec.Content.IsZero() {
+			return nil // an empty file
+		}
+		found, err := a.place(it)
+		if err == nil && !found {
+			err = fmt.Errorf("%w: contents of %q are in no bundle", statcache.ErrDamaged, it.path)
+		}
+		return err
+	}
+	e.Extents = make([]tree.Extent, row[49])
+	for i := range e.Extents {
+		b := row[linkedExtents+i*linkedExtent:]
+		e.Extents[i] = tree.Extent{Kind: tree.ExtentKind(b[0]), ID: object.ID(b[1:33]),
+			Offset: binary.BigEndian.Uint32(b[33:]), Length: binary.BigEndian.Uint64(b[37:])}
+	}
+	return nil
+}

@@ -1,0 +1,442 @@
+package sender
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/source"
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/table"
+	"github.com/packnback/packnback/repo/tree"
+)
+
+// racyWindow is how long before it is looked at a file must have been changed
+// for its times to prove anything: the coarsest time stamps of file systems in
+// use are two seconds apart.
+const racyWindow = 2 * time.Second
+
+// matcher decides for every step of the walk what has to be read. It runs on
+// the walk's goroutine, one step ahead of nothing: what it needs of the cache
+// is the next record.
+type matcher struct {
+	ctx     context.Context
+	p       *pass
+	base    *statcache.Walk // nil: no cache
+	partial *statcache.Walk // what cut-off runs have seen; nil: nothing
+	frames  []frameMatch    // the folders that are open
+	batch   *batch
+	links   *table.Sorter // link ids seen in this pass
+	rec     statcache.Record
+	path    []byte
+	stat    []byte
+}
+
+// frameMatch is one open folder.
+type frameMatch struct {
+	path  string
+	dirty bool // something in it is not as it was
+}
+
+// linkLayout's rows are link ids.
+var linkLayout = table.Layout{Magic: [8]byte([]byte("PNBlink\x01")), Key: 8, Row: 8}
+
+func (m *matcher) step(it *source.Item) error {
+	switch it.Step {
+	case source.Enter:
+		m.frames = append(m.frames, frameMatch{path: it.Path})
+		return m.add(&item{step: source.Enter, path: it.Path})
+	case source.Leave:
+		return m.leave(it)
+	}
+	return m.file(it)
+}
+
+// describe fills m.rec, m.path and m.stat from what lstat said.
+func (m *matcher) describe(it *source.Item) {
+	r, opt := &m.rec, &m.p.cfg.Options
+	*r = statcache.Record{Ctime: it.Stat.Ctime}
+	it.Fill(&r.Entry)
+	e := &r.Entry
+	if e.HasAtime = opt.WithAtime; e.HasAtime {
+		e.Atime = it.Stat.Atime
+	} else {
+		e.Atime = tree.Time{}
+	}
+	if e.Type == tree.TypeFile || e.Type == tree.TypeSymlink {
+		e.Size = it.Stat.Size
+	}
+	if !opt.IgnoreInode {
+		r.Ino = it.Stat.Ino
+	}
+	if it.Stat.Nlink > 1 && e.Type != tree.TypeDir {
+		e.LinkID = m.p.ids.LinkID(it.Stat.Dev, it.Stat.Ino)
+	}
+	m.path = append(m.path[:0], it.Path...)
+	m.stat = r.AppendStat(m.stat[:0])
+}
+
+// fresh returns a copy of the described record for an item that is not
+// unchanged.
+func (m *matcher) fresh() *statcache.Record {
+	r := m.rec
+	r.Racy = racy(r.Ctime, time.Now())
+	return &r
+}
+
+func racy(ctime tree.Time, now time.Time) bool {
+	age := now.Sub(time.Unix(ctime.Sec, int64(ctime.Nsec)))
+	return age < racyWindow && age > -racyWindow
+}
+
+// file matches everything that is not a folder.
+func (m *matcher) file(it *source.Item) error {
+	m.describe(it)
+	raw, known, err := m.seek()
+	if err != nil {
+		return err
+	}
+	n := &item{step: source.File, path: it.Path, change: New}
+	var old *statcache.Record
+	if known {
+		if n.change = Changed; m.same(raw) && !m.p.cfg.Options.Force {
+			ok, err := m.reliable(raw)
+			if err != nil {
+				return err
+			}
+			if ok {
+				n.raw, n.change = raw, Unmodified
+				if err := m.keepInner(m.base, n); err != nil {
+					return err
+				}
+				return m.add(n)
+			}
+		}
+		if old, err = raw.Decode(); err != nil {
+			return err
+		}
+	}
+	m.frames[len(m.frames)-1].dirty = true
+	n.rec = m.fresh()
+	if err := m.plan(n, old); err != nil {
+		return err
+	}
+	if n.task != taskNone {
+		n.from = it.Keep()
+	}
+	return m.add(n)
+}
+
+// same reports whether a record's stat section is the described one and proves
+// something.
+func (m *matcher) same(raw statcache.Raw) bool {
+	return bytes.Equal(raw.Stat, m.stat) && !raw.Racy()
+}
+
+// plan decides what has to be read for an entry that differs from its old
+// record, which is nil for a new path.
+func (m *matcher) plan(n *item, old *statcache.Record) error {
+	e := &n.rec.Entry
+	n.task = taskMeta
+	if e.Type != tree.TypeFile {
+		return m.drop(old, m.base)
+	}
+	resumed, err := m.resume(n)
+	if err != nil {
+		return err
+	}
+	if !resumed && old != nil {
+		same, err := m.sameContent(old)
+		if err != nil {
+			return err
+		}
+		if same {
+			e.Extents, e.Size, n.rec.Content = old.Entry.Extents, old.Entry.Size, old.Content
+			return m.keepInner(m.base, n)
+		}
+	}
+	if err := m.drop(old, m.base); err != nil || resumed {
+		return err
+	}
+	n.counts = true
+	if e.LinkID != 0 {
+		first, err := m.firstLink(e.LinkID)
+		if err != nil {
+			return err
+		}
+		if !first {
+			n.task = taskLink
+			return nil
+		}
+	}
+	if n.task = taskSmall; e.Size >= largeFile {
+		n.task, n.done = taskLarge, make(chan struct{})
+	}
+	return nil
+}
+
+// firstLink reports whether no other name of the file came before.
+func (m *matcher) firstLink(link uint64) (bool, error) {
+	key := linkKey(link)
+	had, err := m.links.Has(key[:])
+	if err != nil || had {
+		return false, err
+	}
+	return true, m.links.Add(key[:])
+}
+
+// sameContent reports whether the described file has the contents of its old
+// record, and whether those may be relied upon.
+func (m *matcher) sameContent(old *statcache.Record) (bool, error) {
+	opt, e := &m.p.cfg.Options, &m.rec.Entry
+	if opt.Force || old.Racy || old.Entry.Type != tree.TypeFile ||
+		old.Entry.Size != e.Size || old.Entry.Mtime != e.Mtime ||
+		old.Ctime != m.rec.Ctime && !opt.IgnoreCtime || old.Ino != m.rec.Ino && !opt.IgnoreInode {
+		return false, nil
+	}
+	return m.reliableExtents(old.Entry.Extents)
+}
+
+// reliable reports whether everything that the record refers to may be relied
+// upon. A whole cache without sparse bundles needs no look at the record.
+func (m *matcher) reliable(raw statcache.Raw) (bool, error) {
+	t := m.p.trust
+	if t.whole() && len(t.sparse) == 0 {
+		return true, nil
+	}
+	r, err := raw.Decode()
+	if err != nil {
+		return false, err
+	}
+	return m.reliableExtents(r.Entry.Extents)
+}
+
+func (m *matcher) reliableExtents(extents []tree.Extent) (bool, error) {
+	t := m.p.trust
+	for i := range extents {
+		x := &extents[i]
+		if x.Kind == tree.ExtentHole {
+			continue
+		}
+		if t.sparse[x.ID] {
+			return false, nil
+		}
+		if t.whole() {
+			continue
+		}
+		// What hangs below a list can't be told apart by now, so a file with one is
+		// read again when anything at all is missing.
+		if x.Kind == tree.ExtentList && len(t.absent) > 0 {
+			return false, nil
+		}
+		if ok, err := t.base(x.ID); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// resume takes the extents of a file from what a cut-off run has done with it,
+// if all of them are durable.
+func (m *matcher) resume(n *item) (bool, error) {
+	if m.partial == nil || m.p.cfg.Options.Force {
+		return false, nil
+	}
+	raw, ok, err := m.partial.Seek(m.path, nil)
+	if !ok || err != nil || !m.same(raw) {
+		return false, err
+	}
+	r, err := raw.Decode()
+	if err != nil {
+		return false, err
+	}
+	var inner [][]byte
+	if err := m.partial.Inner(func(ids []byte) error { inner = append(inner, ids); return nil }); err != nil {
+		return false, err
+	}
+	durable := true
+	check := func(id object.ID) error {
+		has, err := m.p.trust.durable(id)
+		if err == nil && !has {
+			has, err = m.p.trust.base(id)
+		}
+		durable = durable && has && !m.p.trust.sparse[id]
+		return err
+	}
+	for i := range r.Entry.Extents {
+		if x := &r.Entry.Extents[i]; x.Kind != tree.ExtentHole {
+			if err := check(x.ID); err != nil {
+				return false, err
+			}
+		}
+	}
+	for _, ids := range inner {
+		if err := eachID(ids, check); err != nil {
+			return false, err
+		}
+	}
+	if !durable {
+		return false, nil
+	}
+	n.rec.Entry.Extents, n.rec.Entry.Size, n.rec.Content = r.Entry.Extents, r.Entry.Size, r.Content
+	n.inner, n.counts = inner, true
+	return true, nil
+}
+
+// leave matches a folder whose contents have all been seen.
+func (m *matcher) leave(it *source.Item) error {
+	m.describe(it)
+	raw, known, err := m.seek()
+	if err != nil {
+		return err
+	}
+	top := m.frames[len(m.frames)-1]
+	m.frames = m.frames[:len(m.frames)-1]
+	n := &item{step: source.Leave, path: it.Path, change: New}
+	if known {
+		if n.change = Changed; m.same(raw) && !top.dirty {
+			ok, err := m.reliableFolder(raw)
+			if err != nil {
+				return err
+			}
+			if ok {
+				n.raw, n.change = raw, Unmodified
+				if err := m.keepInner(m.base, n); err != nil {
+					return err
+				}
+				return m.add(n)
+			}
+		}
+		if err := m.gone(nil, raw); err != nil {
+			return err
+		}
+	}
+	if len(m.frames) > 0 {
+		m.frames[len(m.frames)-1].dirty = true
+	}
+	n.rec, n.counts = m.fresh(), true
+	n.task, n.from = taskMeta, it.Keep()
+	return m.add(n)
+}
+
+// reliableFolder reports whether the folder's object may be relied upon.
+func (m *matcher) reliableFolder(raw statcache.Raw) (bool, error) {
+	t := m.p.trust
+	if t.whole() {
+		return true, nil
+	}
+	if len(t.absent) > 0 { // something below may be among it
+		return false, nil
+	}
+	r, err := raw.Decode()
+	if err != nil {
+		return false, err
+	}
+	return t.base(r.Entry.Subtree)
+}
+
+// seek looks for the described path in the cache. What is passed over is gone.
+func (m *matcher) seek() (statcache.Raw, bool, error) {
+	if m.base == nil {
+		return statcache.Raw{}, false, nil
+	}
+	return m.base.Seek(m.path, func(path []byte, raw statcache.Raw) error {
+		m.spoil(path)
+		return m.gone(path, raw)
+	})
+}
+
+// spoil marks the folder of a path that is gone, if that folder is still there.
+func (m *matcher) spoil(path []byte) {
+	if len(path) == 0 {
+		return
+	}
+	parent := ""
+	depth := 0
+	if i := bytes.LastIndexByte(path, '/'); i >= 0 {
+		parent = string(path[:i])
+		depth = 1 + strings.Count(parent, "/")
+	}
+	if depth < len(m.frames) && m.frames[depth].path == parent {
+		m.frames[depth].dirty = true
+	}
+}
+
+// gone takes back what a record referred to.
+func (m *matcher) gone(_ []byte, raw statcache.Raw) error {
+	r, err := raw.Decode()
+	if err != nil {
+		return err
+	}
+	return m.drop(r, m.base)
+}
+
+// drop takes back what a record referred to; w stands right behind it.
+func (m *matcher) drop(r *statcache.Record, w *statcache.Walk) error {
+	if r == nil {
+		return nil
+	}
+	if err := m.p.count(r, -1); err != nil {
+		return err
+	}
+	return w.Inner(func(ids []byte) error { return m.p.countInner(ids, -1) })
+}
+
+// keepInner hands the inner ids of the record that w just gave to the item.
+func (m *matcher) keepInner(w *statcache.Walk, n *item) error {
+	return w.Inner(func(ids []byte) error {
+		n.inner = append(n.inner, ids)
+		return nil
+	})
+}
+
+// add puts an item into the current batch and sends that on when it is full.
+func (m *matcher) add(n *item) error {
+	b := m.batch
+	if b == nil {
+		b = &batch{items: make([]*item, 0, batchItems)}
+		m.batch = b
+	}
+	b.items = append(b.items, n)
+	switch n.task {
+	case taskLarge:
+		if err := m.p.dispatchLarge(m.ctx, n); err != nil {
+			return err
+		}
+	case taskSmall:
+		b.bytes += int64(n.rec.Entry.Size)
+		b.work = true
+	case taskMeta, taskLink:
+		b.work = true
+	}
+	if len(b.items) < batchItems && b.bytes < batchBytes {
+		return nil
+	}
+	return m.flush()
+}
+
+// flush sends the current batch on.
+func (m *matcher) flush() error {
+	b := m.batch
+	m.batch = nil
+	if b == nil {
+		return nil
+	}
+	return m.p.dispatch(m.ctx, b)
+}
+
+// finish ends the walk: what the cache still has is gone.
+func (m *matcher) finish() error {
+	if m.base != nil {
+		if err := m.base.Rest(m.gone); err != nil {
+			return err
+		}
+	}
+	if len(m.frames) > 0 {
+		return fmt.Errorf("the walk ended inside of %q", m.frames[len(m.frames)-1].path)
+	}
+	return m.flush()
+}

@@ -1,0 +1,298 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+
+	"github.com/packnback/packnback/chunk"
+	"github.com/packnback/packnback/cmd/packnback/internal/source"
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
+	"github.com/packnback/packnback/crypto"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/table"
+	"github.com/packnback/packnback/repo/tree"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+)
+
+// The budgets, in bytes of contents. With what compression and the sorters
+// take they keep a run well below 200 MiB.
+const (
+	readAhead   = 12 << 20 // read and not yet assembled
+	offerBudget = 48 << 20 // offered and not yet put
+)
+
+// cutters is how many large files are cut at once. Two keep the sealers busy
+// while one of them waits for the disk.
+const cutters = 2
+
+// aheadBatches is how many batches the walk may be ahead of the assembler. A
+// batch of unchanged entries holds some 60 KiB.
+const aheadBatches = 32
+
+// pass is one attempt at walking everything and sending what is new.
+type pass struct {
+	cfg    *Config
+	events *events
+	cache  *statcache.Cache
+	build  *statcache.Build
+	trust  *trust
+	ids    *crypto.IDs
+	up     *crypto.Upload
+	link   *link
+	chunks *chunk.Chunker
+	comp   *chunk.Compressor
+	counts *counters
+
+	adoption *statcache.Adoption
+	ahead    *semaphore.Weighted
+	budget   *semaphore.Weighted
+	buffers  buffers
+
+	ordered chan *batch  // to the assembler, in walk order; bounded by aheadBatches
+	toRead  chan *batch  // to readers; unbuffered
+	toCut   chan *item   // to cutters; unbuffered
+	asks    chan *offer  // to the asker; unbuffered, contents are in the budget
+	seals   chan *offer  // to sealers; likewise
+	puts    chan *sealed // to the putter; room for many small records, bytes are in the budget
+}
+
+// putQueue is how many sealed records may wait for the putter.
+const putQueue = 256
+
+// run walks, sends, and returns the root folder's entry and id once everything
+// has been put.
+func (p *pass) run(ctx context.Context) (root *rootFolder, err error) {
+	p.ahead, p.budget = semaphore.NewWeighted(readAhead), semaphore.NewWeighted(offerBudget)
+	p.ordered, p.toRead, p.toCut = make(chan *batch, aheadBatches), make(chan *batch), make(chan *item)
+	p.asks, p.seals, p.puts = make(chan *offer), make(chan *offer), make(chan *sealed, putQueue)
+
+	g, ctx := errgroup.WithContext(ctx)
+	links, err := p.cache.Sorter("links", linkLayout, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAssembler(p)
+	if err != nil {
+		return nil, errors.Join(err, links.Close())
+	}
+	defer func() { err = errors.Join(err, links.Close(), a.close()) }()
+
+	g.Go(func() error {
+		defer close(p.ordered)
+		defer close(p.toRead)
+		defer close(p.toCut)
+		return p.walk(ctx, links)
+	})
+	for range p.readers() {
+		g.Go(func() error { return p.readAll(ctx) })
+	}
+	var offering sync.WaitGroup // the assembler and the cutters
+	offering.Add(1 + cutters)
+	g.Go(func() error {
+		defer offering.Done()
+		var err error
+		root, err = a.run(ctx)
+		return err
+	})
+	for range cutters {
+		g.Go(func() error {
+			defer offering.Done()
+			return p.cutAll(ctx)
+		})
+	}
+	g.Go(func() error {
+		offering.Wait()
+		close(p.asks)
+		return nil
+	})
+	g.Go(func() error {
+		defer close(p.seals)
+		return p.askAll(ctx)
+	})
+	var sealing sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		sealing.Add(1)
+		g.Go(func() error {
+			defer sealing.Done()
+			return p.sealAll(ctx)
+		})
+	}
+	g.Go(func() error {
+		sealing.Wait()
+		close(p.puts)
+		return nil
+	})
+	g.Go(func() error { return p.putAll(ctx) })
+	return root, g.Wait()
+}
+
+func (p *pass) readers() int {
+	if n := p.cfg.Options.ReadConcurrency; n > 0 {
+		return n
+	}
+	return min(2*runtime.GOMAXPROCS(0), 8)
+}
+
+// walk runs the source through the matcher.
+func (p *pass) walk(ctx context.Context, links *table.Sorter) error {
+	m := &matcher{ctx: ctx, p: p, links: links}
+	if p.trust.gen != nil {
+		m.base = p.trust.gen.Walk()
+	}
+	if p.adoption != nil {
+		m.partial = p.adoption.Walk()
+	}
+	if p.cfg.Source.stream != nil {
+		if err := p.streamItems(ctx, m); err != nil {
+			return err
+		}
+		return m.flush()
+	}
+	if err := p.cfg.Source.walk(ctx, p.events, m.step); err != nil {
+		return err
+	}
+	return m.finish()
+}
+
+// dispatch sends a batch to the assembler and, when there is something to
+// read, to a reader.
+func (p *pass) dispatch(ctx context.Context, b *batch) error {
+	if b.work {
+		b.done = make(chan struct{})
+		b.bytes = min(b.bytes, readAhead)
+		if err := p.ahead.Acquire(ctx, b.bytes); err != nil {
+			return err
+		}
+	}
+	// The reader first: the assembler waits for it.
+	if b.work {
+		select {
+		case p.toRead <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select {
+	case p.ordered <- b:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// dispatchLarge sends a large file to a cutter.
+func (p *pass) dispatchLarge(ctx context.Context, it *item) error {
+	select {
+	case p.toCut <- it:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// count adds (n = 1) or takes back (n = -1) what a record refers to.
+func (p *pass) count(r *statcache.Record, n int64) error {
+	for i := range r.Entry.Extents {
+		x := &r.Entry.Extents[i]
+		kind := objectKind(x.Kind)
+		if kind == 0 {
+			continue
+		}
+		if ok, err := p.counted(x.ID, n); !ok || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		var err error
+		if x.Kind == tree.ExtentBundle {
+			err = p.build.AddContent(r.Content, statcache.Place{Bundle: x.ID, Offset: x.Offset, Length: uint32(x.Length)}, n)
+		} else {
+			err = p.build.AddObject(kind, x.ID, 0, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.Entry.Subtree.IsZero() {
+		return nil
+	}
+	if ok, err := p.counted(r.Entry.Subtree, n); !ok || err != nil {
+		return err
+	}
+	return p.build.AddObject(object.KindDir, r.Entry.Subtree, 0, n)
+}
+
+// countInner is count for ids that lie end to end. Their kinds are not known
+// here and matter to nobody.
+func (p *pass) countInner(ids []byte, n int64) error {
+	return eachID(ids, func(id object.ID) error {
+		if ok, err := p.counted(id, n); !ok || err != nil {
+			return err
+		}
+		return p.build.AddObject(0, id, 0, n)
+	})
+}
+
+// counted reports whether a reference takes part in the cache's counts. What
+// is taken back from a cache that is trusted in part only was never carried
+// over.
+func (p *pass) counted(id object.ID, n int64) (bool, error) {
+	if n > 0 || p.trust.whole() {
+		return true, nil
+	}
+	return p.trust.base(id)
+}
+
+// Source is where the entries of a backup come from.
+type Source struct {
+	plan   *source.Plan
+	opt    source.Options
+	stream *stream
+}
+
+// Tree returns a source that walks plan. The Report of opt is not used.
+func Tree(plan *source.Plan, opt source.Options) Source { return Source{plan: plan, opt: opt} }
+
+func (s *Source) walk(ctx context.Context, ev *events, step func(*source.Item) error) error {
+	opt := s.opt
+	opt.Report = ev.problem
+	return s.plan.Walk(ctx, opt, step)
+}
+
+// buffers are reused memory for contents, in classes by powers of two.
+type buffers struct {
+	classes [24]sync.Pool // of *[]byte with capacity 1<<i
+}
+
+// smallestBuffer is the log2 of the smallest buffer that is worth keeping.
+const smallestBuffer = 12
+
+// get returns a buffer of length n and a handle to give back.
+func (b *buffers) get(n int) *[]byte {
+	class := smallestBuffer
+	for 1<<class < n {
+		class++
+	}
+	if class < len(b.classes) {
+		if buf, ok := b.classes[class].Get().(*[]byte); ok {
+			*buf = (*buf)[:n]
+			return buf
+		}
+	}
+	buf := make([]byte, n, 1<<class)
+	return &buf
+}
+
+func (b *buffers) put(buf *[]byte) {
+	class := smallestBuffer
+	for 1<<class < cap(*buf) {
+		class++
+	}
+	if class < len(b.classes) && cap(*buf) == 1<<class {
+		b.classes[class].Put(buf)
+	}
+}
