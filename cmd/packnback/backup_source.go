@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/sender"
 	"github.com/packnback/packnback/cmd/packnback/internal/source"
 )
 
@@ -35,6 +38,96 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "stdin-filename", Value: "stdin", Usage: "`NAME` of that file"},
 		&cli.BoolFlag{Name: "stdin-from-command", Usage: "store what the command behind -- prints"},
 	}
+}
+
+// backupInput is what a backup stores. Everything about it that can be wrong
+// usage is known before open is called, which starts a command if there is one.
+type backupInput struct {
+	paths    []string // as the snapshot remembers them
+	excludes []string
+	open     func(ctx context.Context) (from sender.Source, close func() error, err error)
+}
+
+// backupSource finds out from operands and flags what to store.
+func (p *program) backupSource(c *cli.Context) (*backupInput, error) {
+	if c.Bool("stdin") || c.Bool("stdin-from-command") {
+		return p.backupStream(c)
+	}
+	if c.IsSet("stdin-filename") {
+		return nil, usageErrorf("backup: --stdin-filename goes with --stdin or --stdin-from-command")
+	}
+	names, err := p.backupOperands(c)
+	if err != nil {
+		return nil, err
+	}
+	filter, excludes, err := p.backupFilter(c)
+	if err != nil {
+		return nil, err
+	}
+	workdir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the current folder: %w", err)
+	}
+	plan, err := source.NewPlan(workdir, names)
+	if err != nil {
+		return nil, usageErrorf("backup: %v", err)
+	}
+	opt := source.Options{Filter: filter, OneFileSystem: c.Bool("one-file-system"), TempDir: p.env.Getenv("TMPDIR")}
+	return &backupInput{names, excludes, func(context.Context) (sender.Source, func() error, error) {
+		var err error
+		if opt.Skip, err = p.ownFolder(); err != nil {
+			return sender.Source{}, nil, err
+		}
+		return sender.Tree(plan, opt), func() error { return nil }, nil
+	}}, nil
+}
+
+// ownFolder returns the folder of a repository on this machine: a backup that
+// stored it would never be done.
+func (p *program) ownFolder() ([]source.Place, error) {
+	at, err := p.location()
+	if err != nil || at.Remote() {
+		return nil, err
+	}
+	info, err := os.Stat(at.Path)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, nil
+	}
+	return []source.Place{{Dev: uint64(st.Dev), Ino: st.Ino}}, nil
+}
+
+// backupStream returns standard input, or what a command prints, as one file.
+func (p *program) backupStream(c *cli.Context) (*backupInput, error) {
+	words := c.Args().Slice()
+	name := c.String("stdin-filename")
+	fromCommand := c.Bool("stdin-from-command")
+	switch {
+	case fromCommand && c.Bool("stdin"):
+		return nil, usageErrorf("backup: --stdin and --stdin-from-command exclude each other")
+	case fromCommand && len(words) == 0:
+		return nil, withHint(usageErrorf("backup: no command given"), "packnback backup -r REPO --stdin-from-command -- CMD…")
+	case !fromCommand && len(words) > 0:
+		return nil, usageErrorf("backup: --stdin takes no operands; a command goes with --stdin-from-command")
+	}
+	if _, err := sender.Stream(name, p.env.Stdin, nil); err != nil {
+		return nil, usageErrorf("backup: %v", err)
+	}
+	return &backupInput{paths: []string{name}, open: func(ctx context.Context) (sender.Source, func() error, error) {
+		if !fromCommand {
+			from, err := sender.Stream(name, p.env.Stdin, nil)
+			return from, func() error { return nil }, err
+		}
+		run, err := startCommand(ctx, p.env, words)
+		if err != nil {
+			return sender.Source{}, nil, err
+		}
+		from, err := sender.Stream(name, run.out, run.wait)
+		return from, run.close, err
+	}}, nil
 }
 
 // backupFilter reads the flags of filterFlags. The patterns come back as they

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -16,18 +15,16 @@ import (
 // killed.
 const commandGrace = 10 * time.Second
 
-// commandStream is what a command prints. Reading its end fails when the
-// command failed, so that half a dump never becomes a snapshot.
-type commandStream struct {
+// printing is a command whose output is being stored.
+type printing struct {
 	cmd  *exec.Cmd
 	out  io.ReadCloser
-	done bool
-	err  error // of the finished command
+	over bool
 }
 
 // startCommand runs a command whose output is to be stored. Its input is
 // empty and its error output is ours. It is told to end when ctx does.
-func startCommand(ctx context.Context, e *env.Env, words []string) (*commandStream, error) {
+func startCommand(ctx context.Context, e *env.Env, words []string) (*printing, error) {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stderr = e.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -39,44 +36,27 @@ func startCommand(ctx context.Context, e *env.Env, words []string) (*commandStre
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("running %q: %w", words[0], err)
 	}
-	return &commandStream{cmd: cmd, out: out}, nil
+	return &printing{cmd: cmd, out: out}, nil
 }
 
-// Read reads what the command prints. It returns io.EOF only after the command
-// has ended with status 0.
-func (s *commandStream) Read(b []byte) (int, error) {
-	if s.done {
-		return 0, s.end()
+// wait waits for the command, all of whose output has been read. It fails when
+// the command did: half a dump must never become a snapshot.
+func (r *printing) wait() error {
+	r.over = true
+	if err := r.cmd.Wait(); err != nil {
+		return withHint(fmt.Errorf("command %q failed: %w", r.cmd.Path, err), "no snapshot was made; run the command by itself to see why")
 	}
-	n, err := s.out.Read(b)
-	if err == nil || n > 0 {
-		return n, nil
-	}
-	s.done = true
-	if waitErr := s.cmd.Wait(); waitErr != nil {
-		err = waitErr
-	}
-	if !errors.Is(err, io.EOF) {
-		s.err = withHint(fmt.Errorf("command %q failed: %w", s.cmd.Path, err), "no snapshot was made; run the command by itself to see why")
-	}
-	return 0, s.end()
+	return nil
 }
 
-func (s *commandStream) end() error {
-	if s.err != nil {
-		return s.err
-	}
-	return io.EOF
-}
-
-// Close ends the command if it is still running.
-func (s *commandStream) Close() error {
-	if s.done {
+// close ends the command if it is still running.
+func (r *printing) close() error {
+	if r.over {
 		return nil
 	}
-	s.done = true
-	s.out.Close()            // the command gets SIGPIPE
-	_ = s.cmd.Process.Kill() // it may not be writing
-	_ = s.cmd.Wait()         // it was killed: how it ended says nothing
+	r.over = true
+	r.out.Close()            // the command gets SIGPIPE
+	_ = r.cmd.Process.Kill() // it may not be writing
+	_ = r.cmd.Wait()         // it was killed: how it ended says nothing
 	return nil
 }

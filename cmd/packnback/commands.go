@@ -15,6 +15,8 @@ import "github.com/urfave/cli/v2"
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		initCommand(p),
+		configCommand(p),
+		backupCommand(p),
 		snapshotsCommand(p),
 		checkCommand(p),
 		repairCommand(p),

@@ -52,6 +52,8 @@ type keeper interface {
 	RepairIndex(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error)
 	MarkBad(ctx context.Context, ids []object.ID) error
 	Stats(ctx context.Context) (repo.Stats, error)
+	Settings(ctx context.Context) ([]repo.Setting, error)
+	SetSetting(ctx context.Context, key, value string) error
 }
 
 // openStore opens the repository that --repo names. The caller closes it.
@@ -95,6 +97,11 @@ var errNoRepository = withHint(usageErrorf("no repository given"), "name it with
 
 // localStore is a repository on this machine, used without a protocol between.
 type localStore struct{ *repo.Repository }
+
+// Settings lists the repository's settings.
+func (l localStore) Settings(context.Context) ([]repo.Setting, error) {
+	return l.Repository.Settings(), nil
+}
 
 func (l localStore) openSession(ctx context.Context, req repo.SessionRequest) (session, error) {
 	s, err := l.OpenSession(ctx, req)

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 
+	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/protocol/client"
 	"github.com/packnback/packnback/protocol/transport"
 	"github.com/packnback/packnback/repo"
@@ -39,8 +41,12 @@ func (p *program) initRemote(ctx context.Context, at transport.Location) (store,
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.Init(ctx, nil); err != nil {
+	warnings, err := conn.Init(ctx, nil)
+	if err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	for _, w := range warnings {
+		p.warnf("%s", w)
 	}
 	return p.newRemoteStore(conn, at), nil
 }
@@ -145,27 +151,50 @@ func (s *remoteStore) reconnect(ctx context.Context) error {
 	return err
 }
 
-// errOnStore refuses what the protocol has no words for.
-func errOnStore(what string) error {
-	return withHint(object.CodeDenied.Errorf("%s works on the store's own machine", what), "run it there, with -r and the folder of the repository")
+// Settings lists the repository's settings.
+func (s *remoteStore) Settings(ctx context.Context) ([]repo.Setting, error) {
+	list, err := s.current().Settings(ctx)
+	out := make([]repo.Setting, len(list))
+	for i, one := range list {
+		out[i] = repo.Setting(one)
+	}
+	return out, err
 }
 
-// Check needs the repository's files.
-func (s *remoteStore) Check(context.Context, repo.CheckOptions, func(repo.Problem)) (repo.CheckResult, error) {
-	return repo.CheckResult{}, errOnStore("check")
+// SetSetting changes one setting; an empty value restores its default.
+func (s *remoteStore) SetSetting(ctx context.Context, key, value string) error {
+	return s.current().SetSetting(ctx, key, value)
 }
 
-// RepairIndex needs the repository's files.
-func (s *remoteStore) RepairIndex(context.Context, func(repo.Problem)) (repo.CheckResult, error) {
-	return repo.CheckResult{}, errOnStore("repair index")
+// Check lets the store check the repository.
+func (s *remoteStore) Check(ctx context.Context, opt repo.CheckOptions, report func(repo.Problem)) (repo.CheckResult, error) {
+	r, err := s.current().Check(ctx, protocol.CheckArguments(opt), func(pr protocol.Problem) { report(repo.Problem(pr)) })
+	return checkResult(r), err
 }
 
-// MarkBad needs the repository's files.
-func (s *remoteStore) MarkBad(context.Context, []object.ID) error {
-	return errOnStore("marking objects as bad")
+// RepairIndex lets the store build the index anew.
+func (s *remoteStore) RepairIndex(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error) {
+	r, err := s.current().RepairIndex(ctx, func(pr protocol.Problem) { report(repo.Problem(pr)) })
+	return checkResult(r), err
 }
 
-// Stats needs the repository's files.
-func (s *remoteStore) Stats(context.Context) (repo.Stats, error) {
-	return repo.Stats{}, errOnStore("counting what the repository holds")
+func checkResult(r protocol.CheckResult) repo.CheckResult {
+	return repo.CheckResult{
+		Snapshots: r.Snapshots, Packs: r.Packs, PacksRead: r.PacksRead, Objects: r.Objects, Bytes: r.Bytes,
+		Problems: int(min(r.Problems, math.MaxInt32)),
+	}
+}
+
+// MarkBad quarantines the places that ids are read from.
+func (s *remoteStore) MarkBad(ctx context.Context, ids []object.ID) error {
+	return s.current().MarkBad(ctx, ids)
+}
+
+// Stats returns the repository's figures.
+func (s *remoteStore) Stats(ctx context.Context) (repo.Stats, error) {
+	st, err := s.current().Stats(ctx)
+	return repo.Stats{
+		Snapshots: st.Snapshots, Objects: st.Objects, Packs: st.Packs, Segments: st.Segments, Sessions: st.Sessions,
+		PackBytes: st.PackBytes, IndexBytes: st.IndexBytes, Free: st.Free, Total: st.Total,
+	}, err
 }

@@ -240,6 +240,9 @@ func flagNames(f object.Flags) []string {
 	return names
 }
 
+// shownFlags are the store's remarks as one word.
+func shownFlags(f object.Flags) string { return strings.Join(flagNames(f), ",") }
+
 // skew is how far the sender's clock may be off before a listing shows it.
 const skew = 24 * time.Hour
 
@@ -248,7 +251,7 @@ func (p *program) printSnapshotTable(list []*object.Snapshot, summaries []*tree.
 	for i, snap := range list {
 		m, sum := snap.Manifest, cmp.Or(summaries[i], &tree.Summary{})
 		received, sent := time.Unix(0, snap.Received), time.Unix(0, m.Time)
-		remarks := strings.Join(flagNames(snap.Flags), ",")
+		remarks := shownFlags(snap.Flags)
 		if received.Sub(sent).Abs() > skew {
 			remarks = strings.TrimSpace(remarks + " sent " + ui.Time(sent))
 		}
