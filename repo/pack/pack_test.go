@@ -369,4 +369,3 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
-
