@@ -31,7 +31,6 @@ type set uint16
 
 func (s set) has(i int) bool { return s&(1<<i) != 0 }
 func (s *set) add(i int)     { *s |= 1 << i }
-func (s *set) drop(i int)    { *s &^= 1 << i }
 
 // closure adds to s everything its objects reach.
 func closure(s set) set {
@@ -189,16 +188,6 @@ func (s *state) present(o int) bool {
 func (s *state) readable(o int) bool {
 	for i := range s.n {
 		if l := &s.locs[i]; int(l.object) == o && l.current && l.exists {
-			return true
-		}
-	}
-	return false
-}
-
-// own reports whether session i has put o.
-func (s *state) own(i, o int) bool {
-	for k := range s.n {
-		if l := &s.locs[k]; int(l.object) == o && int(l.owner) == i+1 && l.exists {
 			return true
 		}
 	}
