@@ -16,6 +16,7 @@ func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		initCommand(p),
 		configCommand(p),
+		keyCommand(p),
 		backupCommand(p),
 		snapshotsCommand(p),
 		checkCommand(p),

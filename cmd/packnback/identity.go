@@ -105,7 +105,8 @@ func (p *program) opener(ctx context.Context) (*crypto.Opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return crypto.NewOpener(k.Identities()...), nil
+	o := crypto.NewOpener(k.Identities()...)
+	return o, p.addRewrap(o)
 }
 
 // keyFault names the file that a key error is about, says what to do, and
