@@ -1,0 +1,241 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"sort"
+
+	"github.com/packnback/packnback/repo/index"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
+)
+
+// marker finds what is reachable in one view. Its memory is two bits a row of
+// the index and a few bytes a pack. It reads metadata packs from the newest to
+// the oldest, and each from back to front, because what an object refers to was
+// mostly written before it: one round is nearly always enough, whatever the
+// depth. Not safe for concurrent use.
+type marker struct {
+	v        *view
+	reached  bitmap // by position in v.set
+	expanded bitmap // reached, and so is what it refers to
+	packs    []markedPack
+	places   [][]int32 // by segment and ordinal: index into packs
+
+	// missing is called for every ref that has no location, as often as it is
+	// met; by is zero for a root.
+	missing func(id, by object.ID)
+}
+
+// markedPack is a pack of the view.
+type markedPack struct {
+	index.Pack
+	pending int // rows that are reached and not expanded
+}
+
+type bitmap []uint64
+
+func newBitmap(n int) bitmap    { return make(bitmap, (n+63)/64) }
+func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bitmap) andNot(other bitmap) { // keeps what other hasn't
+	for i := range b {
+		b[i] &^= other[i]
+	}
+}
+
+func newMarker(v *view, missing func(id, by object.ID)) (*marker, error) {
+	n := v.set.Len()
+	m := &marker{v: v, reached: newBitmap(n), expanded: newBitmap(n), missing: missing}
+	numbers := map[pack.Name]int32{}
+	for _, seg := range v.set.Segments() {
+		place := make([]int32, seg.Packs())
+		for ordinal := range place {
+			p, err := seg.Pack(ordinal)
+			if err != nil {
+				return nil, damaged(seg.Name(), err, repairCommand)
+			}
+			number, ok := numbers[p.Name]
+			if !ok {
+				number = int32(len(m.packs))
+				numbers[p.Name] = number
+				m.packs = append(m.packs, markedPack{Pack: p})
+			}
+			place[ordinal] = number
+		}
+		m.places = append(m.places, place)
+	}
+	return m, nil
+}
+
+// packOf returns the pack of the row at a position.
+func (m *marker) packOf(position int) (*markedPack, error) {
+	segments := m.v.set.Segments()
+	i, ok := sort.Find(len(segments), func(i int) int {
+		start := m.v.set.Start(i)
+		switch {
+		case position < start:
+			return -1
+		case position >= start+segments[i].Len():
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil, object.CodeInternal.Errorf("no segment has position %d", position)
+	}
+	ordinal, err := segments[i].PackOf(position - m.v.set.Start(i))
+	if err != nil {
+		return nil, damaged(segments[i].Name(), err, repairCommand)
+	}
+	return &m.packs[m.places[i][ordinal]], nil
+}
+
+// mark marks the object id, at its best location.
+func (m *marker) mark(id, by object.ID) error {
+	var few [4]index.Found
+	found, err := m.v.find(few[:0], id)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		m.missing(id, by)
+		return nil
+	}
+	best, worst := found[0], quarantined+1
+	for _, f := range found {
+		c, err := m.v.condition(f.Location)
+		if err != nil {
+			return err
+		}
+		if c < worst {
+			best, worst = f, c
+		}
+	}
+	if m.reached.has(best.Position) {
+		return nil
+	}
+	m.reached.set(best.Position)
+	p, err := m.packOf(best.Position)
+	if err != nil {
+		return err
+	}
+	p.pending++
+	return nil
+}
+
+// run marks everything that is reachable from what was marked so far. Objects
+// that can't be read stay reached and not expanded.
+func (m *marker) run(ctx context.Context) error {
+	order := make([]int, len(m.packs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(m.packs[b].Sequence, m.packs[a].Sequence), m.packs[a].Name.Compare(m.packs[b].Name))
+	})
+	for again := true; again; {
+		again = false
+		for _, i := range order {
+			if m.packs[i].pending == 0 {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return interrupted(err)
+			}
+			again = true
+			if err := m.expandPack(&m.packs[i]); err != nil {
+				return err
+			}
+			m.packs[i].pending = 0 // what is left of it can't be read
+		}
+	}
+	return nil
+}
+
+// expandPack marks what the reached objects of p refer to.
+func (m *marker) expandPack(p *markedPack) error {
+	f, err := m.v.r.fs.Open(p.Name.Path(p.Type))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return storeError("opening", p.Name.Path(p.Type), err)
+	}
+	defer f.Close()
+	var records []record
+	_, err = pack.ScanHeaders(f, p.Name, p.Type, func(offset uint32, h object.Header) error {
+		rec := record{id: h.ID, offset: offset, length: uint32(h.Size())}
+		if p.Type == pack.Meta {
+			records = append(records, rec)
+			return nil
+		}
+		return m.expand(p, rec, func() (object.ID, []object.ID, error) { return h.Key, nil, nil })
+	})
+	if err != nil {
+		return storeError("reading", p.Name.Path(p.Type), err)
+	}
+	return m.expandBackwards(p, records)
+}
+
+// record is a place in a metadata pack; there are at most as many of them in
+// memory as one pack holds.
+type record struct {
+	id             object.ID
+	offset, length uint32
+}
+
+// expandBackwards goes from the last record to the first: a directory comes
+// after what is in it.
+func (m *marker) expandBackwards(p *markedPack, records []record) error {
+	for _, rec := range slices.Backward(records) {
+		if p.pending == 0 {
+			return nil
+		}
+		err := m.expand(p, rec, func() (object.ID, []object.ID, error) {
+			r, err := m.v.r.files.Record(p.Name, p.Type, rec.offset, rec.length)
+			if err != nil {
+				return object.ID{}, nil, err
+			}
+			return r.Key, r.Refs, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expand marks what the object at one place refers to, if the object itself is
+// reached there. One that can't be read whole is left as it is.
+func (m *marker) expand(p *markedPack, rec record, read func() (key object.ID, refs []object.ID, err error)) error {
+	var few [4]index.Found
+	found, err := m.v.find(few[:0], rec.id)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found, func(f index.Found) bool { return f.Pack == p.Name && f.Offset == rec.offset })
+	if at < 0 || !m.reached.has(found[at].Position) || m.expanded.has(found[at].Position) {
+		return nil
+	}
+	key, refs, err := read()
+	if err != nil {
+		return nil
+	}
+	m.expanded.set(found[at].Position)
+	p.pending--
+	if !key.IsZero() {
+		if err := m.mark(key, rec.id); err != nil {
+			return err
+		}
+	}
+	for _, ref := range refs {
+		if err := m.mark(ref, rec.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,392 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/packnback/packnback/repo/index"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// repairMemory is what the rows of all packs are sorted in.
+const repairMemory = 64 << 20
+
+// repairer is one RepairIndex under way.
+type repairer struct {
+	r       *Repository
+	report  func(Problem)
+	result  CheckResult
+	scratch *scratch
+	old     *current // nil when it can't be read
+	oldView *view    // nil when it can't be opened
+	uploads []*sessionState
+	unnamed map[object.SessionID]bool // sessions whose files can't be read
+	rows    *index.Collector
+	packs   []index.Pack
+	cur     *current // being built
+}
+
+// RepairIndex builds CURRENT and the index anew from the packs, and heads that
+// are missing or can't be read from the snapshots. It reads all packs. Whatever
+// no snapshot and no upload reaches is treated as condemned. It removes nothing:
+// a CURRENT or head that it replaces goes to the folder damaged first. Problems
+// that it finds are reported like Check's; those it mends are among them.
+// CodeBusy says that a prune is running; uploads wait.
+func (r *Repository) RepairIndex(ctx context.Context, report func(Problem)) (CheckResult, error) {
+	prune, ok, err := r.tryLock(pruneLock, exclusive)
+	if err != nil {
+		return CheckResult{}, err
+	}
+	if !ok {
+		return CheckResult{}, object.CodeBusy.Errorf("a check, prune or repair is running; repair when it is done")
+	}
+	defer prune.Unlock()
+	gc, err := r.lockGC(ctx, exclusive)
+	if err != nil {
+		return CheckResult{}, err
+	}
+	defer gc.Unlock()
+	rp := &repairer{r: r, report: report, unnamed: map[object.SessionID]bool{}}
+	err = rp.run(ctx)
+	return rp.result, errors.Join(err, rp.close())
+}
+
+func (rp *repairer) problem(p Problem) {
+	rp.result.Problems++
+	if rp.report != nil {
+		rp.report(p)
+	}
+}
+
+func (rp *repairer) close() error {
+	var errs []error
+	if rp.rows != nil {
+		errs = append(errs, rp.rows.Close())
+	}
+	if rp.oldView != nil {
+		errs = append(errs, rp.oldView.release())
+	}
+	if rp.scratch != nil {
+		errs = append(errs, rp.scratch.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (rp *repairer) run(ctx context.Context) error {
+	r := rp.r
+	for _, name := range folders {
+		if err := r.fs.Mkdir(name); err != nil {
+			return storeError("making the folder", name, err)
+		}
+	}
+	var err error
+	if rp.scratch, err = r.newScratch(ctx); err != nil {
+		return err
+	}
+	if rp.rows, err = index.NewCollector(r.fs, rp.scratch.file("rows"), repairMemory); err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	if err := rp.readOld(ctx); err != nil {
+		return err
+	}
+	if err := rp.readSessions(); err != nil {
+		return err
+	}
+	if err := rp.readPacks(ctx); err != nil {
+		return err
+	}
+	return rp.rebuild(ctx)
+}
+
+// readOld takes from the old CURRENT what can still be known.
+func (rp *repairer) readOld(ctx context.Context) error {
+	_, cur, err := rp.r.readCurrent()
+	if err != nil {
+		rp.problem(Problem{What: "CURRENT", Name: currentName, Detail: err.Error()})
+		return nil
+	}
+	rp.old = cur
+	if rp.oldView, err = rp.r.acquire(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		rp.problem(Problem{What: "index", Detail: err.Error()})
+	}
+	return nil
+}
+
+// readSessions finds out which packs are an upload's and so in no index. A
+// session whose snapshot is there is no upload any more, only its file is left.
+func (rp *repairer) readSessions() error {
+	return rp.r.eachSession(func(id object.SessionID, s *sessionState, err error) error {
+		if err != nil {
+			if !errors.Is(err, errEmptySession) {
+				rp.problem(Problem{What: "session", Name: sessionName(id), Detail: err.Error()})
+			}
+			// Who still runs has packs that must not be listed half-written.
+			alive, err := rp.r.alive(sessionName(id))
+			rp.unnamed[id] = alive
+			return err
+		}
+		if !s.committing.IsZero() {
+			_, err := rp.r.findSnapshot(s.committing)
+			if err == nil {
+				return nil
+			}
+			if !errors.Is(err, object.CodeNotFound) {
+				rp.problem(Problem{What: "snapshot", ID: s.committing, Detail: err.Error()})
+				return nil
+			}
+		}
+		rp.uploads = append(rp.uploads, s)
+		return nil
+	})
+}
+
+// isUpload reports whether a session file names the pack. One that the old
+// CURRENT lists counts as committed even so: its commit was cut off later.
+func (rp *repairer) isUpload(name pack.Name) (bool, error) {
+	named := rp.unnamed[name.Session()]
+	for _, s := range rp.uploads {
+		named = named || s.names(name)
+	}
+	if !named || rp.oldView == nil {
+		return named, nil
+	}
+	_, listed, err := rp.oldView.set.FindPack(name)
+	return !listed, err
+}
+
+// readPacks collects what all packs hold.
+func (rp *repairer) readPacks(ctx context.Context) error {
+	dirs, err := list(rp.r.fs, pack.Dir)
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if !dir.Dir {
+			continue
+		}
+		entries, err := list(rp.r.fs, path.Join(pack.Dir, dir.Name))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := ctx.Err(); err != nil {
+				return interrupted(err)
+			}
+			file := path.Join(pack.Dir, dir.Name, e.Name)
+			name, typ, err := pack.ParseFile(e.Name)
+			if err != nil || name.Path(typ) != file {
+				rp.problem(Problem{What: "pack", Name: file, Detail: "a file that is no pack's name, or in the wrong folder; it was left alone"})
+				continue
+			}
+			if err := rp.readPack(name, typ, uint64(e.ModTime)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readPack collects one pack's records, unless it is an upload's.
+func (rp *repairer) readPack(name pack.Name, typ pack.Type, written uint64) error {
+	upload, err := rp.isUpload(name)
+	if err != nil || upload {
+		return err
+	}
+	file := name.Path(typ)
+	f, err := rp.r.fs.Open(file)
+	if err != nil {
+		rp.problem(Problem{What: "pack", Name: file, Detail: err.Error()})
+		return nil
+	}
+	defer f.Close()
+	p := index.Pack{Name: name, Type: typ, Sequence: written}
+	if rp.oldView != nil {
+		if old, ok, err := rp.oldView.set.FindPack(name); err == nil && ok {
+			p.Sequence = old.Sequence
+		}
+	}
+	var failed error
+	scanned, err := pack.Scan(f, name, typ, func(offset uint32, rec *object.Record) error {
+		l := index.Location{Pack: name, Offset: offset, Length: uint32(rec.Size()), Kind: rec.Kind}
+		if failed = rp.rows.Add(index.Entry{ID: rec.ID, Location: l}); failed != nil {
+			return failed
+		}
+		p.Size = offset + l.Length
+		p.Records++
+		return nil
+	})
+	if failed != nil {
+		return storeError("sorting in", rp.scratch.dir, failed)
+	}
+	if err != nil {
+		rp.problem(Problem{What: "pack", Name: file, Detail: err.Error()})
+	}
+	for _, d := range scanned.Damage {
+		rp.problem(Problem{What: "pack", Name: file, Detail: d.Error()})
+	}
+	rp.result.Packs++
+	rp.result.PacksRead++
+	rp.result.Bytes += uint64(p.Size)
+	rp.result.Objects += uint64(p.Records)
+	if p.Records > 0 {
+		rp.packs = append(rp.packs, p)
+	}
+	return nil
+}
+
+// nextNumber is above every number that a file in index/ or gc/ has or had.
+func (rp *repairer) nextNumber() (uint64, error) {
+	next := uint64(1)
+	if rp.old != nil {
+		next = rp.old.next
+	}
+	for _, folder := range []string{"index", "gc"} {
+		entries, err := list(rp.r.fs, folder)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			digits, _, _ := strings.Cut(e.Name, ".")
+			if n, err := strconv.ParseUint(digits, 10, 63); err == nil {
+				next = max(next, n+1)
+			}
+		}
+	}
+	return next, nil
+}
+
+// rebuild publishes segment, lists and CURRENT, and then what depends on them.
+func (rp *repairer) rebuild(ctx context.Context) error {
+	seg, err := rp.rebuildCurrent(ctx)
+	if err != nil {
+		return err
+	}
+	var segments []*index.Segment
+	if seg != nil {
+		defer seg.Close()
+		segments = append(segments, seg)
+	}
+	return rp.heads(ctx, &view{r: rp.r, cur: rp.cur, set: index.NewSet(segments)})
+}
+
+// rebuildCurrent returns the new segment, open; nil when there are no objects.
+func (rp *repairer) rebuildCurrent(ctx context.Context) (*index.Segment, error) {
+	lock, err := rp.r.lock(ctx, currentLock, exclusive)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	if err := rp.begin(ctx); err != nil {
+		return nil, err
+	}
+	seg, err := rp.buildSegment()
+	if err != nil {
+		return nil, err
+	}
+	var segments []*index.Segment
+	if seg != nil {
+		segments = append(segments, seg)
+	}
+	err = rp.condemn(ctx, &view{r: rp.r, cur: rp.cur, set: index.NewSet(segments)})
+	if err == nil {
+		err = rp.save(currentName)
+	}
+	if err == nil {
+		err = rp.r.writeCurrent(rp.cur)
+	}
+	if err != nil && seg != nil {
+		err = errors.Join(err, seg.Close())
+	}
+	return seg, err
+}
+
+func (rp *repairer) buildSegment() (*index.Segment, error) {
+	if rp.rows.Len() == 0 {
+		return nil, nil
+	}
+	tmp := rp.scratch.file("segment")
+	if err := index.Write(rp.r.fs, tmp, rp.packs, rp.rows.Entries()); err != nil {
+		return nil, storeError("writing", tmp, err)
+	}
+	ref, err := rp.r.publishSegment(rp.cur, tmp, rp.rows.Len())
+	if err != nil {
+		return nil, err
+	}
+	rp.cur.segments = []segmentRef{ref}
+	seg, err := index.OpenSegment(rp.r.fs, segmentName(ref.number))
+	if err != nil {
+		return nil, storeError("opening", segmentName(ref.number), err)
+	}
+	return seg, nil
+}
+
+// begin makes the new CURRENT's fixed part. A generation that differs from all
+// earlier ones makes every running upload check again.
+func (rp *repairer) begin(ctx context.Context) error {
+	next, err := rp.nextNumber()
+	if err != nil {
+		return err
+	}
+	rp.cur = &current{repository: rp.r.id, generation: uint64(rp.r.now()), next: next}
+	if rp.old != nil {
+		rp.cur.generation = rp.old.generation + 1
+		rp.cur.time = rp.old.time
+		rp.keepQuarantine()
+	}
+	for _, folder := range []string{"snapshots", "trash", "links"} {
+		err := rp.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
+			rp.cur.time = max(rp.cur.time, s.Received, s.Forgotten)
+			return nil
+		})
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			rp.problem(Problem{What: "snapshot", Detail: err.Error()})
+		}
+	}
+	return nil
+}
+
+// keepQuarantine goes on with the old quarantine list if it is whole.
+func (rp *repairer) keepQuarantine() {
+	number := rp.old.lists.quarantine
+	if number == 0 {
+		return
+	}
+	t, err := table.Open(rp.r.fs, listName(number), locationLayout)
+	if err == nil {
+		err = errors.Join(t.Verify(), t.Close())
+	}
+	if err != nil {
+		rp.problem(Problem{What: "list", Name: listName(number), Detail: err.Error() + "; what it marked as bad has to be found again"})
+		return
+	}
+	rp.cur.lists.quarantine = number
+}
+
+// save copies a file that is about to be replaced to the folder damaged.
+func (rp *repairer) save(name string) error {
+	b, err := rp.r.readWhole(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return storeError("reading", name, err)
+	}
+	to := fmt.Sprintf("damaged/%s.%d", strings.ReplaceAll(name, "/", "_"), rp.r.now())
+	if err := createFile(rp.r.fs, to, b); err != nil {
+		return err
+	}
+	return rp.r.syncDirs("damaged")
+}

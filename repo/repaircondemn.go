@@ -1,0 +1,298 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/packnback/packnback/repo/internal/disk"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// maxSaved bounds what is copied to the folder damaged: the largest files that
+// are replaced as a whole.
+const maxSaved = maxCurrent
+
+func (r *Repository) readWhole(name string) ([]byte, error) {
+	return disk.ReadFile(r.fs, name, maxSaved)
+}
+
+// condemn marks from everything that is a root and publishes what was not
+// reached as condemned, with I0 and R3, as a prune does.
+func (rp *repairer) condemn(ctx context.Context, v *view) error {
+	m, err := newMarker(v, func(id, by object.ID) {
+		detail := "missing; a snapshot or upload needs it"
+		if !by.IsZero() {
+			detail = fmt.Sprintf("missing; object %s needs it", by)
+		}
+		rp.problem(Problem{What: "object", ID: id, Detail: detail})
+	})
+	if err != nil {
+		return err
+	}
+	roots, err := table.NewSorter(rp.r.fs, rp.scratch.file("roots"), rootLayout, listMemory)
+	if err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	defer roots.Close()
+	if err := rp.markRoots(m, roots); err != nil {
+		return err
+	}
+	if err := m.run(ctx); err != nil {
+		return err
+	}
+	lost := newBitmap(v.set.Len())
+	copy(lost, m.reached)
+	lost.andNot(m.expanded)
+	for position := range v.set.Len() {
+		if lost.has(position) {
+			e, err := v.set.Entry(position)
+			if err != nil {
+				return err
+			}
+			rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: "unreadable; snapshots need it"})
+		}
+	}
+	return rp.publishCondemned(m, roots)
+}
+
+// markRoots marks from snapshots, trash, and uploads that may still be
+// committed, and notes the snapshots in roots.
+func (rp *repairer) markRoots(m *marker, roots *table.Sorter) error {
+	for _, folder := range []string{"snapshots", "trash"} {
+		entries, err := list(rp.r.fs, folder)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			id, err := object.ParseID(e.Name)
+			if err != nil {
+				continue
+			}
+			if err := roots.Add(id[:]); err != nil {
+				return storeError("sorting in", rp.scratch.dir, err)
+			}
+			if err := m.markSnapshot(id); err != nil {
+				return err
+			}
+			if folder == "snapshots" {
+				rp.result.Snapshots++
+			}
+		}
+	}
+	for _, s := range rp.uploads {
+		if err := rp.markUpload(m, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markUpload marks what an upload's objects refer to outside of its own packs.
+func (rp *repairer) markUpload(m *marker, s *sessionState) error {
+	silent := m.missing
+	m.missing = func(object.ID, object.ID) {} // its own objects aren't in the index
+	defer func() { m.missing = silent }()
+	if !s.base.IsZero() {
+		if err := m.markSnapshot(s.base); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.packs {
+		f, err := rp.r.fs.Open(p.name.Path(p.typ))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return storeError("opening", p.name.Path(p.typ), err)
+		}
+		_, err = scanPack(f, p, func(_ uint32, h object.Header, refs []object.ID) error {
+			for _, ref := range append(refs, h.Key) {
+				if ref.IsZero() {
+					continue
+				}
+				if err := m.mark(ref, h.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishCondemned publishes the three lists if anything was not reached.
+func (rp *repairer) publishCondemned(m *marker, roots *table.Sorter) error {
+	rows, err := table.NewSorter(rp.r.fs, rp.scratch.file("condemned"), locationLayout, listMemory)
+	if err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	defer rows.Close()
+	for position := range m.v.set.Len() {
+		if m.reached.has(position) {
+			continue
+		}
+		e, err := m.v.set.Entry(position)
+		if err == nil {
+			err = rows.Add(appendLocation(nil, e.Location))
+		}
+		if err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+	}
+	if rows.Len() == 0 {
+		return nil
+	}
+	names, err := table.NewSorter(rp.r.fs, rp.scratch.file("names"), packLayout, listMemory)
+	if err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	defer names.Close()
+	for _, p := range rp.packs {
+		if err := names.Add(p.Name[:]); err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+	}
+	l := &rp.cur.lists
+	for _, list := range []struct {
+		number *uint64
+		layout table.Layout
+		rows   *table.Sorter
+	}{{&l.condemned, locationLayout, rows}, {&l.packs, packLayout, names}, {&l.roots, rootLayout, roots}} {
+		tmp := rp.scratch.file("list")
+		if err := rp.r.writeList(tmp, list.layout, table.Dedup(list.rows.Rows())); err != nil {
+			return err
+		}
+		if *list.number, err = rp.r.publishNumbered(rp.cur, tmp, "gc", listName); err != nil {
+			return err
+		}
+	}
+	rp.cur.published = rp.r.now()
+	return nil
+}
+
+// heads writes anew the heads that are missing or can't be read.
+func (rp *repairer) heads(ctx context.Context, v *view) error {
+	newest := map[string]*object.Snapshot{} // by client and job: a few bytes for each, and one sealed part
+	for _, folder := range []string{"snapshots", "trash"} {
+		err := rp.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
+			name := headFolder(s.Manifest.Client, s.Manifest.Job)
+			if last := newest[name]; last == nil || last.Manifest.Seq < s.Manifest.Seq {
+				s.Sealed = nil
+				newest[name] = s
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	for _, s := range newest {
+		if err := rp.head(ctx, v, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// head looks at one job's head and, if it can't be used, makes one that follows
+// from the job's newest snapshot.
+func (rp *repairer) head(ctx context.Context, v *view, newest *object.Snapshot) error {
+	m := newest.Manifest
+	h, old, err := rp.r.openHeadSets(ctx, m.Client, m.Job)
+	if old != nil {
+		err = errors.Join(err, old.close())
+	}
+	if err == nil && (h.seq >= m.Seq || !h.next.IsZero()) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("the head is at number %d, the newest snapshot is number %d", h.seq, m.Seq)
+	}
+	name := headName(m.Client, m.Job)
+	rp.problem(Problem{What: "head", Name: name, Detail: err.Error() + "; made anew from the newest snapshot"})
+	lock, err := rp.r.lockHead(ctx, m.Client, m.Job)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if err := rp.save(name); err != nil {
+		return err
+	}
+	fresh := &head{repository: rp.r.id, client: m.Client, job: m.Job, nextVisible: rp.nextVisible(m.Client, m.Job)}
+	fresh.advance(newest)
+	if err := rp.exactVisible(ctx, v, fresh, newest.ID()); err != nil {
+		return err
+	}
+	if err := rp.r.syncHeadFolders(fresh); err != nil {
+		return err
+	}
+	return rp.r.writeHead(fresh)
+}
+
+// nextVisible is above the numbers of all visible sets that are there.
+func (rp *repairer) nextVisible(client, job string) uint64 {
+	next := uint64(1)
+	entries, err := list(rp.r.fs, headFolder(client, job))
+	if err != nil {
+		return next
+	}
+	for _, e := range entries {
+		var n uint64
+		if _, err := fmt.Sscanf(e.Name, "%d.visible", &n); err == nil {
+			next = max(next, n+1)
+		}
+	}
+	return next
+}
+
+// exactVisible publishes what the snapshot reaches as the head's only visible
+// set.
+func (rp *repairer) exactVisible(ctx context.Context, v *view, h *head, id object.ID) error {
+	m, err := newMarker(v, func(object.ID, object.ID) {})
+	if err != nil {
+		return err
+	}
+	if err := m.markSnapshot(id); err != nil {
+		return err
+	}
+	if err := m.run(ctx); err != nil {
+		return err
+	}
+	tmp := rp.scratch.file("visible")
+	rows, err := rp.r.writeReached(tmp, m, rp.scratch)
+	if err != nil || rows == 0 {
+		return err
+	}
+	return rp.r.publishVisible(h, tmp, rows)
+}
+
+// writeReached writes the ids that m has reached to the visible set tmp.
+func (r *Repository) writeReached(tmp string, m *marker, scratch *scratch) (uint64, error) {
+	ids, err := table.NewSorter(r.fs, scratch.file("reached"), visibleLayout, listMemory)
+	if err != nil {
+		return 0, storeError("sorting in", scratch.dir, err)
+	}
+	defer ids.Close()
+	for position := range m.v.set.Len() {
+		if !m.reached.has(position) {
+			continue
+		}
+		e, err := m.v.set.Entry(position)
+		if err == nil {
+			err = ids.Add(e.ID[:])
+		}
+		if err != nil {
+			return 0, storeError("sorting in", scratch.dir, err)
+		}
+	}
+	if ids.Len() == 0 {
+		return 0, nil
+	}
+	return r.writeVisible(tmp, ids.Rows())
+}
