@@ -62,7 +62,6 @@ func (c *conn) refusal(what string) error {
 
 // outward takes out of an error what a client that may not read shouldn't
 // learn: the state of files that aren't its own.
-
 func (c *conn) outward(err error) error {
 	if c.granted&protocol.MayRead != 0 {
 		return err

@@ -243,6 +243,7 @@ type upload struct {
 	head    *object.Snapshot
 	session object.SessionID
 	own     map[object.ID]*object.Record
+	order   []*object.Record // of the puts
 
 	mu      sync.Mutex
 	puts    uint64
@@ -317,6 +318,7 @@ func (u *upload) Put(_ context.Context, rec *object.Record) error {
 	}
 	kept := &object.Record{Kind: rec.Kind, ID: rec.ID, Key: rec.Key, Refs: slices.Clone(rec.Refs), Sealed: slices.Clone(rec.Sealed)}
 	u.own[rec.ID] = kept
+	u.order = append(u.order, kept)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.puts++
@@ -365,7 +367,7 @@ func (u *upload) Commit(_ context.Context, m *object.Manifest, sealed []byte) (o
 	}
 	u.r.mu.Lock()
 	defer u.r.mu.Unlock()
-	for _, rec := range u.own {
+	for _, rec := range u.order {
 		u.r.add(rec)
 	}
 	s := &object.Snapshot{Received: int64(len(u.r.snapshots) + 1), Manifest: m, Sealed: slices.Clone(sealed)}
