@@ -61,10 +61,23 @@ func Install(home string, key *Key, line string) (changed bool, err error) {
 		text = append(text, '\n')
 	}
 	text = append(append(text, line...), '\n')
-	if err := renameio.WriteFile(file, text, 0o600, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600)); err != nil {
+	if err := replace(file, text); err != nil {
 		return false, fmt.Errorf("writing %q: %w", file, err)
 	}
 	return true, nil
+}
+
+// replace writes file anew, for its owner only whatever its mode was.
+func replace(file string, text []byte) error {
+	f, err := renameio.NewPendingFile(file, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup() // does nothing once the file is in its place
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }
 
 // prepare makes dir with the modes that sshd insists on, and locks it.
