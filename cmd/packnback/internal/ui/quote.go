@@ -1,6 +1,9 @@
 package ui
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -54,4 +57,35 @@ func ShellWord(s string) string {
 		return "$" + "'" + strings.ReplaceAll(QuoteText(s), "'", `\'`) + "'"
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// JSONLine returns v as one line of JSON, line end included. What is not UTF-8
+// in strings becomes U+FFFD, and characters that a terminal could take for
+// commands are escaped. It panics when v can't be encoded: that is a bug.
+func JSONLine(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("encoding %T as JSON: %v", v, err))
+	}
+	line := b.Bytes()
+	if !bytes.ContainsFunc(line, harmful) {
+		return line
+	}
+	var safe []byte
+	for _, r := range string(line) {
+		if harmful(r) {
+			safe = fmt.Appendf(safe, `\u%04x`, r) // they only stand inside of strings
+		} else {
+			safe = utf8.AppendRune(safe, r)
+		}
+	}
+	return safe
+}
+
+// harmful reports whether r is a control character that JSON leaves alone (DEL
+// and those from U+0080 on), or one that turns the direction of text.
+func harmful(r rune) bool {
+	return r >= 0x7f && r <= 0x9f || unicode.Is(unicode.Bidi_Control, r)
 }

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -57,22 +56,11 @@ func (u *UI) Say(kind, text string) {
 	u.write(u.env.Stderr, fmt.Appendf(nil, "packnback: %s%s\n", kind, oneLine(text)))
 }
 
-// PrintJSON prints v as one line of JSON to standard output. What is not UTF-8
-// in strings becomes U+FFFD. It panics when v can't be encoded: that is a bug.
-func (u *UI) PrintJSON(v any) { u.write(u.env.Stdout, encode(v)) }
+// PrintJSON prints v as JSONLine writes it to standard output.
+func (u *UI) PrintJSON(v any) { u.write(u.env.Stdout, JSONLine(v)) }
 
 // SayJSON prints v as one line of JSON to standard error.
-func (u *UI) SayJSON(v any) { u.write(u.env.Stderr, encode(v)) }
-
-func encode(v any) []byte {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(fmt.Sprintf("encoding %T as JSON: %v", v, err))
-	}
-	return []byte(b.String())
-}
+func (u *UI) SayJSON(v any) { u.write(u.env.Stderr, JSONLine(v)) }
 
 // write sends whole lines to w, with the progress line out of the way.
 func (u *UI) write(w io.Writer, b []byte) {

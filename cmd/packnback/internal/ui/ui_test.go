@@ -49,7 +49,7 @@ func FuzzQuote(f *testing.F) {
 					t.Fatalf("%q is shown as %q, with a control character", s, q)
 				}
 			}
-			if !json.Valid(encode(q)) {
+			if !json.Valid(JSONLine(q)) {
 				t.Fatalf("%q does not encode", q)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -16,8 +17,11 @@ type Finding struct {
 	Client, Job string
 	Seq         uint64    // 0 when the finding is about the whole chain
 	Snapshot    object.ID // zero when there is none
-	Signer      bool      // the snapshot itself may be forged: wrong signature, key or repository
-	Text        string    // one line for people
+	// Forged says that the snapshot itself is not to be believed, nor others with
+	// the same Signer: wrong signature, key or repository.
+	Forged bool
+	Signer SigningKey // of Snapshot
+	Text   string     // one line for people
 }
 
 // Severity says what a Finding means for the exit status.
@@ -128,13 +132,13 @@ func (v *chainVerdict) say(sev Severity, l *link, format string, args ...any) {
 
 // forged reports Damage that makes the snapshot itself not to be believed.
 func (v *chainVerdict) forged(l *link, format string, args ...any) {
-	v.send(Finding{Severity: Damage, Signer: true, Text: fmt.Sprintf(format, args...)}, l)
+	v.send(Finding{Severity: Damage, Forged: true, Text: fmt.Sprintf(format, args...)}, l)
 }
 
 func (v *chainVerdict) send(f Finding, l *link) {
 	f.Client, f.Job = v.name.client, v.name.job
 	if l != nil {
-		f.Seq, f.Snapshot = l.seq, l.id
+		f.Seq, f.Snapshot, f.Signer = l.seq, l.id, l.signer
 	}
 	v.damaged = v.damaged || f.Severity == Damage
 	v.report(f)
@@ -200,12 +204,12 @@ func (v *chainVerdict) signers(links []link) {
 		switch {
 		case at >= 0 && (pinned[at].Trusted || !v.RequireTrusted):
 		case v.RequireTrusted:
-			v.forged(l, "snapshot %s is signed by %s, which is not a trusted key of client %q; if it is, run: packnback trust", l.id.Short(), l.signer, v.name.client)
+			v.forged(l, "snapshot %s is signed by the key %s, which nobody has declared to be that of client %q; if it is, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
 		case firstUse:
-			v.say(Warning, l, "first contact with client %q: its signing key %s is taken on trust; compare it with the sender's SEND.pub", v.name.client, l.signer)
+			v.say(Warning, l, "first contact with client %q: its signing key %s is taken on trust; compare it with what the sender's SEND.pub says", v.name.client, crypto.SignerFingerprint(l.signer))
 			v.learned.Pin(KnownKey{Repository: v.Repository, Client: v.name.client, Key: l.signer})
 		default:
-			v.forged(l, "snapshot %s is signed by %s, not by a known key of client %q; if the client has a new send key, run: packnback trust", l.id.Short(), l.signer, v.name.client)
+			v.forged(l, "snapshot %s is signed by the key %s, which is not a known one of client %q; if the client has a new send key, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
 		}
 	}
 }

@@ -74,12 +74,12 @@ func TestVerifyChains(t *testing.T) {
 			m.Time++
 			sign(m, newSigner(1))
 		}, want: []string{"D as the one before it, but that is"}},
-		{name: "unknown signer", change: func(s *fakeStore, _ *Known) { s.add(newSigner(2), "web", "default", 9) }, want: []string{"D not by a known key"}},
+		{name: "unknown signer", change: func(s *fakeStore, _ *Known) { s.add(newSigner(2), "web", "default", 9) }, want: []string{"D not a known one"}},
 		{name: "pinned new signer", change: func(s *fakeStore, k *Known) {
 			s.add(newSigner(2), "web", "default", 9)
 			k.Pin(KnownKey{Client: "web", Key: s.snapshots[3].Manifest.Signer, Trusted: true})
 		}},
-		{name: "first use is not trust", trusted: true, change: func(*fakeStore, *Known) {}, want: []string{"D not a trusted key"}},
+		{name: "first use is not trust", trusted: true, change: func(*fakeStore, *Known) {}, want: []string{"D nobody has declared"}},
 		{name: "trusted", trusted: true, change: func(s *fakeStore, k *Known) { k.Keys[0].Trusted = true }},
 		{name: "clock went back", change: func(s *fakeStore, _ *Known) { s.snapshots[2].Received = 1 }, want: []string{"W was received before"}},
 		{name: "unforgotten", change: func(s *fakeStore, _ *Known) { s.links = append(s.links, s.snapshots[1]) }},

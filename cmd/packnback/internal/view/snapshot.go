@@ -19,7 +19,7 @@ type Snapshot struct {
 // Open opens s with the reader's key: its signature is checked and its sealed
 // part decrypted. The error wraps crypto.ErrNotRecipient when the snapshot is
 // sealed to others. Whether its signing key may be believed is not decided
-// here (VerifyChains, CheckSigner).
+// here (VerifyChains).
 func (r *Reader) Open(ctx context.Context, s *object.Snapshot) (*Snapshot, error) {
 	if err := s.Manifest.Verify(); err != nil {
 		return nil, err
