@@ -2,12 +2,14 @@ package crypto
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -119,6 +121,9 @@ func TestRewrap(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if want := map[Purpose]int{ForRestore: 2, ForList: 1}[to.Purpose()]; w.Len() != want {
+			t.Errorf("%s key: %d session keys, want %d", to.Purpose(), w.Len(), want)
+		}
 		b, err := w.Seal()
 		if err != nil {
 			t.Fatal(err)
@@ -168,6 +173,33 @@ func TestRewrap(t *testing.T) {
 	}
 	if _, err := w.Seal(); err == nil {
 		t.Error("an empty bundle was sealed")
+	}
+}
+
+// TestEveryBitCounts flips each bit of two records, mends the checksum as a
+// hostile store would, and wants a refusal.
+func TestEveryBitCounts(t *testing.T) {
+	for _, rec := range []*object.Record{example(t), exampleDir(t)} {
+		class := rec.Kind.Class()
+		o := NewOpener()
+		o.insert(fixedKeyID, &keyPayload{class, fixedSession, fixedSendKey(t, "restore").idKey(class)})
+		encoded := rec.Append(nil)
+		if _, err := openOne(o, &object.Record{ID: fixedKeyID}, rec); err != nil {
+			t.Fatalf("the record as it is: %v", err)
+		}
+		body := len(encoded) - object.TrailerSize
+		for bit := range 8 * body {
+			b := bytes.Clone(encoded[:body])
+			b[bit/8] ^= 1 << (bit % 8)
+			b = binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
+			changed, err := object.UnmarshalRecord(b)
+			if err != nil {
+				continue
+			}
+			if _, err := openOne(o, &object.Record{ID: fixedKeyID}, changed); err == nil {
+				t.Errorf("%s with bit %d flipped was accepted", rec.Kind, bit)
+			}
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 
 	"filippo.io/age"
@@ -33,16 +32,23 @@ const (
 // beside the repository instead. It is for one goroutine.
 type Rewrap struct {
 	to   Recipient
-	rows []byte // rows of rewrapRow bytes, in no order until Seal
+	rows []byte                 // rows of rewrapRow bytes, in no order until Seal
+	seen map[object.ID]struct{} // key objects that were added, MaxRewrap at most
 }
 
 // NewRewrap starts a bundle for a recipient. One that only lists is given the
 // metadata class only.
-func NewRewrap(to Recipient) *Rewrap { return &Rewrap{to: to} }
+func NewRewrap(to Recipient) *Rewrap {
+	return &Rewrap{to: to, seen: make(map[object.ID]struct{})}
+}
 
-// Add takes the session key of the key object rec, which identities open. A
-// key object that is sealed to others gives ErrNotRecipient.
+// Add takes the session key of the key object rec, which identities open; one
+// that was added before changes nothing. A key object that is sealed to others
+// gives ErrNotRecipient.
 func (w *Rewrap) Add(rec *object.Record, identities ...age.Identity) error {
+	if _, ok := w.seen[rec.ID]; ok {
+		return nil
+	}
 	p, err := unwrapKeyObject(rec, identities)
 	if err != nil {
 		return err
@@ -53,6 +59,7 @@ func (w *Rewrap) Add(rec *object.Record, identities ...age.Identity) error {
 	if w.Len() == MaxRewrap {
 		return fmt.Errorf("a rewrap bundle holds at most %d key objects", MaxRewrap)
 	}
+	w.seen[rec.ID] = struct{}{}
 	w.rows = append(w.rows, rec.ID[:]...)
 	w.rows = append(w.rows, byte(p.class))
 	w.rows = append(w.rows, p.session[:]...)
@@ -69,16 +76,8 @@ func (w *Rewrap) Seal() ([]byte, error) {
 		return nil, errors.New("rewrap bundle: no key object was added")
 	}
 	sort.Sort(rewrapRows(w.rows))
-	table := append([]byte(rewrapTableMagic), 0, 0, 0, 0)
-	for row := range slices.Chunk(w.rows, rewrapRow) {
-		last := len(table) - rewrapRow
-		if last > len(rewrapTableMagic) && bytes.Equal(table[last:last+object.IDSize], row[:object.IDSize]) {
-			continue // the same key object twice
-		}
-		table = append(table, row...)
-	}
-	count := (len(table) - len(rewrapTableMagic) - 4) / rewrapRow
-	binary.BigEndian.PutUint32(table[len(rewrapTableMagic):], uint32(count))
+	table := binary.BigEndian.AppendUint32([]byte(rewrapTableMagic), uint32(w.Len()))
+	table = append(table, w.rows...)
 	sealed, err := encrypt(table, w.to.key)
 	if err != nil {
 		return nil, fmt.Errorf("sealing a rewrap bundle: %w", err)

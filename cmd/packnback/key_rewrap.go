@@ -62,16 +62,8 @@ func (p *program) keyRewrap(ctx context.Context, s store, to, output string) err
 	if err != nil {
 		return err
 	}
-	identities, others := key.Identities(), 0
 	bundle := crypto.NewRewrap(recipient)
-	err = keys.Keys(ctx, func(rec *object.Record) error {
-		err := bundle.Add(rec, identities...)
-		if errors.Is(err, crypto.ErrNotRecipient) {
-			others++
-			return nil
-		}
-		return err
-	})
+	others, err := collectKeys(ctx, keys, bundle, key)
 	if err != nil {
 		return err
 	}
@@ -91,6 +83,22 @@ func (p *program) keyRewrap(ctx context.Context, s store, to, output string) err
 	}
 	p.printRewrap(output, bundle.Len(), others)
 	return nil
+}
+
+// collectKeys adds what key opens to the bundle and counts the key objects that
+// are sealed to others.
+func collectKeys(ctx context.Context, from keyLister, bundle *crypto.Rewrap, key *crypto.ReadKey) (others int, err error) {
+	identities := key.Identities()
+	refused := make(map[object.ID]struct{})
+	err = from.Keys(ctx, func(rec *object.Record) error {
+		err := bundle.Add(rec, identities...)
+		if errors.Is(err, crypto.ErrNotRecipient) && len(refused) < crypto.MaxRewrap {
+			refused[rec.ID] = struct{}{}
+			return nil
+		}
+		return err
+	})
+	return len(refused), err
 }
 
 func (p *program) printRewrap(output string, rewrapped, others int) {
