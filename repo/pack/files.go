@@ -11,6 +11,10 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
+// MaxRead is the largest number of bytes that Files reads at once: the largest
+// record, or a range of smaller ones.
+const MaxRead = 16 << 20
+
 // Files reads from packs and keeps the files it used last open. Its methods
 // may be called by several goroutines at once. A pack that is gone gives an
 // error that wraps fs.ErrNotExist: it may have been rewritten, and the caller
@@ -47,10 +51,7 @@ func NewFiles(fsys disk.FS, max int) *Files {
 // are verified, and that it belongs in a pack of type t; that it has the id it
 // should have is for the caller to check. The record has its memory to itself.
 func (f *Files) Record(n Name, t Type, offset, length uint32) (*object.Record, error) {
-	if length > object.MaxRecord {
-		return nil, fmt.Errorf("%w record at %d of pack %s: %d bytes", object.ErrMalformed, offset, n, length)
-	}
-	b, err := f.Read(make([]byte, 0, length), n, t, offset, length)
+	b, err := f.Read(nil, n, t, offset, length)
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +65,10 @@ func (f *Files) Record(n Name, t Type, offset, length uint32) (*object.Record, e
 	return r, nil
 }
 
-// Read appends length bytes from offset on to dst, whatever they are. A pack
-// that ends before them is malformed.
+// Read appends length bytes from offset on to dst, whatever they are; at most
+// MaxRead. A pack that ends before them is malformed.
 func (f *Files) Read(dst []byte, n Name, t Type, offset, length uint32) ([]byte, error) {
-	if int64(offset)+int64(length) > MaxSize {
+	if length > MaxRead || int64(offset)+int64(length) > MaxSize {
 		return dst, fmt.Errorf("%w range of pack %s: %d bytes at %d", object.ErrMalformed, n, length, offset)
 	}
 	of, err := f.acquire(fileKey{n, t})
