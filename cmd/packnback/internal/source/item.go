@@ -2,7 +2,9 @@ package source
 
 import (
 	"errors"
-	"io"
+	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/packnback/packnback/repo/tree"
 )
@@ -18,90 +20,88 @@ const (
 	Leave
 )
 
-// Item is one step of a walk. It is valid until yield returns, unless Keep was
-// called. Its methods may be called from any goroutine.
+// Item is one step of a walk. It is valid until yield returns, and what Keep
+// returns until Release. Its methods may be called from any goroutine.
 type Item struct {
 	Step  Step
 	Path  string // in the snapshot: slash-separated, no leading slash, "" for the topmost folder
 	Name  string // last component of Path; "" for the topmost folder
 	Depth int    // components of Path
 	Stat  Stat
+
+	at     *folder // with self the folder itself, else the one that Name is in; nil when it was lost
+	self   bool
+	source string
 }
-
-// Stat is what lstat says about an entry.
-type Stat struct {
-	Type                tree.Type
-	Mode                uint32 // tree.ModeMask
-	UID, GID            uint32
-	Nlink               uint64
-	Size                uint64
-	Blocks              uint64 // of 512 bytes, in use
-	Mtime, Ctime, Atime tree.Time
-	Dev, Ino, Rdev      uint64
-}
-
-// Sparse reports whether the file has fewer blocks than its size needs.
-func (s *Stat) Sparse() bool { return s.Blocks*512 < s.Size }
-
-// Keep makes it usable after yield has returned, until Release. It returns a
-// copy, because the walk reuses it.
-func (it *Item) Keep() *Item { return nil }
-
-// Release ends what Keep began; call it once, on what Keep returned.
-func (it *Item) Release() {}
-
-// Fill sets e's name, type, mode, owner, times and device number from it; the
-// owner's names are looked up in the system's databases. Extents, subtree,
-// target, link id and extended attributes are left to the caller.
-func (it *Item) Fill(e *tree.Entry) {}
-
-// Readlink returns the target of a symlink.
-func (it *Item) Readlink() (string, error) { return "", errors.ErrUnsupported }
-
-// Xattrs returns the extended attributes, POSIX ACLs among them, sorted by
-// name. File systems without any give none.
-func (it *Item) Xattrs() ([]tree.Xattr, error) { return nil, errors.ErrUnsupported }
-
-// Open opens a regular file for reading without following a symlink, and
-// without touching its access time where the system permits that. ErrChanged
-// says that something else is there by now.
-func (it *Item) Open() (*Reader, error) { return nil, errors.ErrUnsupported }
 
 // ErrChanged says that an entry is no longer what the walk saw.
 var ErrChanged = errors.New("changed into something else meanwhile")
 
-// Reader reads one open file. It is not safe for concurrent use.
-type Reader struct{}
-
-// Stat returns what the file's metadata were when it was opened; they are
-// fresher than the Item's.
-func (r *Reader) Stat() Stat { return Stat{} }
-
-// Restat asks for the file's metadata again, to see whether it changed while
-// it was read.
-func (r *Reader) Restat() (Stat, error) { return Stat{}, errors.ErrUnsupported }
-
-// Read reads on from where the last one ended.
-func (r *Reader) Read(p []byte) (int, error) { return 0, errors.ErrUnsupported }
-
-// ReadAt reads at an offset.
-func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return 0, errors.ErrUnsupported }
-
-// Segment is a run of a file: data, or a hole that reads as zeros.
-type Segment struct {
-	Offset, Length uint64
-	Hole           bool
+// Keep returns a copy of it that is valid until Release. It holds a file
+// descriptor, which all entries of one folder share.
+func (it *Item) Keep() *Item {
+	kept := *it
+	if kept.at != nil {
+		kept.at.hold()
+	}
+	return &kept
 }
 
-// Segments yields the file's first size bytes in order as runs of data and
-// holes; holes shorter than minHole count as data. A file system that can't
-// tell gives one run of data.
-func (r *Reader) Segments(size, minHole uint64, yield func(Segment) error) error {
-	return errors.ErrUnsupported
+// Release ends what Keep began. It is called once, on what Keep returned.
+func (it *Item) Release() { it.at.release() }
+
+// Source returns the entry's absolute path on this machine, for messages.
+func (it *Item) Source() string { return it.source }
+
+// Fill sets e's name, type, mode, owner, times and device number from it; the
+// owner's names are looked up in the system's databases. The access time is
+// set but not marked. Extents, size, subtree, target, link id and extended
+// attributes are left to the caller.
+func (it *Item) Fill(e *tree.Entry) {
+	s := &it.Stat
+	e.Name, e.Type, e.Mode, e.UID, e.GID, e.Mtime = it.Name, s.Type, s.Mode, s.UID, s.GID, s.Mtime
+	e.User, e.Group = users.name(s.UID), groups.name(s.GID)
+	if s.Type == tree.TypeChar || s.Type == tree.TypeBlock {
+		e.Rdev = s.Rdev
+	}
 }
 
-// Section returns a reader of one segment's bytes.
-func (r *Reader) Section(s Segment) *io.SectionReader { return nil }
+// Readlink returns the target of a symlink.
+func (it *Item) Readlink() (string, error) {
+	if it.at == nil {
+		return "", errMoved
+	}
+	for size := 256; ; size *= 4 {
+		b := make([]byte, size)
+		var n int
+		err := retry(func() (err error) { n, err = unix.Readlinkat(it.at.fd, it.Name, b); return err })
+		switch {
+		case err == unix.EINVAL:
+			return "", fmt.Errorf("reading the symlink %q: %w", it.source, ErrChanged)
+		case err != nil:
+			return "", fmt.Errorf("reading the symlink %q: %w", it.source, err)
+		case n < size:
+			return string(b[:n]), nil
+		case size > tree.MaxTarget:
+			return "", fmt.Errorf("reading the symlink %q: its target is longer than %d bytes", it.source, tree.MaxTarget)
+		}
+	}
+}
 
-// Close closes the file.
-func (r *Reader) Close() error { return nil }
+// openFile opens a file for reading without following a symlink, waiting for
+// the other end of a FIFO, or making a terminal ours.
+const openFile = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOATIME | unix.O_CLOEXEC
+
+// Open opens a regular file for reading without following a symlink, and
+// without touching its access time where the system permits that. ErrChanged
+// says that something else is there by now.
+func (it *Item) Open() (*Reader, error) {
+	if it.at == nil {
+		return nil, errMoved
+	}
+	fd, err := openAt(it.at.fd, it.Name, openFile)
+	if err != nil {
+		return nil, fmt.Errorf("opening %q: %w", it.source, changed(err))
+	}
+	return newReader(fd, it.source)
+}
