@@ -60,13 +60,14 @@ func (p *program) backup(c *cli.Context) error {
 	}
 	config.About.Paths, config.About.Excludes = input.paths, input.excludes
 	ctx := c.Context
+	told := false
 	if c.Bool("init") {
-		if err := p.backupInit(ctx); err != nil {
+		if told, err = p.backupInit(ctx); err != nil {
 			return err
 		}
 	}
 	return p.withStore(ctx, func(s store) error {
-		key, err := p.backupKey(ctx)
+		key, err := p.backupKey(ctx, told)
 		if err != nil {
 			return err
 		}
@@ -123,8 +124,9 @@ func (p *program) backupConfig(c *cli.Context) (sender.Config, error) {
 	return config, err
 }
 
-// backupInit makes the repository and the default keys where there are none.
-func (p *program) backupInit(ctx context.Context) error {
+// backupInit makes the repository and the default keys where there are none. It
+// reports whether the user was told of a new restore key.
+func (p *program) backupInit(ctx context.Context) (told bool, err error) {
 	s, err := p.openStore(ctx)
 	if errors.Is(err, object.CodeNoRepo) {
 		if s, err = p.initStore(ctx); err == nil {
@@ -132,25 +134,27 @@ func (p *program) backupInit(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := s.Close(); err != nil {
-		return err
+		return false, err
 	}
 	if p.key != "" {
-		return nil // a key that was named is never made up
+		return false, nil // a key that was named is never made up
 	}
 	return p.firstKeys(ctx)
 }
 
-// backupKey reads the send key and warns of other keys beside it.
-func (p *program) backupKey(ctx context.Context) (*crypto.SendKey, error) {
+// backupKey reads the send key and warns of keys beside it that read, unless
+// the user was told a moment ago.
+func (p *program) backupKey(ctx context.Context, told bool) (*crypto.SendKey, error) {
 	key, err := p.sendKey(ctx)
 	if errors.Is(err, errNoSendKey) {
-		return nil, withHint(err, "make one with packnback key send --to RESTORE.pub -o FILE, or make all keys: packnback backup --init …")
+		return nil, withStatus(statusKey, withHint(errors.New("there is no send key for this repository"),
+			"make one with packnback key send --to RESTORE.pub -o FILE, or make all keys: packnback backup --init …"))
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || told {
+		return key, err
 	}
 	path, err := p.sendKeyPath()
 	if err != nil {

@@ -15,22 +15,27 @@ import (
 
 // firstKeys makes the default send key where there is none, and a restore key
 // for it to seal to unless there is one, or its public part, already. It never
-// overwrites anything.
-func (p *program) firstKeys(ctx context.Context) error {
+// overwrites anything. It reports whether it has made a restore key, and told
+// the user where.
+func (p *program) firstKeys(ctx context.Context) (told bool, err error) {
 	if path, err := p.sendKeyPath(); err != nil || path != "" {
-		return err
+		return false, err
 	}
 	send, err := p.defaultKey("send.key")
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := makePrivate(filepath.Dir(send)); err != nil {
-		return fmt.Errorf("making the folder for keys: %w", err)
+		return false, fmt.Errorf("making the folder for keys: %w", err)
 	}
-	to, err := p.firstRecipient(ctx)
+	to, told, err := p.firstRecipient(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
+	return told, p.firstSendKey(send, to)
+}
+
+func (p *program) firstSendKey(send string, to crypto.Recipient) error {
 	client, err := p.defaultClient()
 	if err != nil {
 		return err
@@ -49,44 +54,37 @@ func (p *program) firstKeys(ctx context.Context) error {
 
 // firstRecipient returns whom the first send key seals to: the user's restore
 // key, which is made if there is neither it nor its public part.
-func (p *program) firstRecipient(ctx context.Context) (crypto.Recipient, error) {
+func (p *program) firstRecipient(ctx context.Context) (to crypto.Recipient, told bool, err error) {
 	restore, err := p.defaultKey("restore.key")
 	if err != nil {
-		return crypto.Recipient{}, err
+		return to, false, err
 	}
 	public := restore + ".pub"
 	if found, err := exists(public); err != nil {
-		return crypto.Recipient{}, err
+		return to, false, err
 	} else if found {
-		text, err := crypto.ReadKeyFile(public)
-		if err != nil {
-			return crypto.Recipient{}, err
-		}
-		to, err := crypto.ParseRecipient(text)
-		if err != nil {
-			return to, keyFault(public, err)
-		}
-		return to, nil
+		to, err = readRecipient(public)
+		return to, false, err
 	}
 	if found, err := exists(restore); err != nil {
-		return crypto.Recipient{}, err
+		return to, false, err
 	} else if found {
 		text, err := p.keyText(ctx, restore)
 		if err != nil {
-			return crypto.Recipient{}, err
+			return to, false, err
 		}
 		k, err := crypto.ParseReadKey(text)
 		if err != nil {
-			return crypto.Recipient{}, keyFault(restore, err)
+			return to, false, keyFault(restore, err)
 		}
-		return k.Recipient(), nil
+		return k.Recipient(), false, nil
 	}
 	k, err := crypto.GenerateReadKey(crypto.ForRestore)
 	if err != nil {
-		return crypto.Recipient{}, err
+		return to, false, err
 	}
 	if err := writeKeyPair(restore, k.Append(nil), k.Recipient().AppendText(nil)); err != nil {
-		return crypto.Recipient{}, err
+		return to, false, err
 	}
 	p.ui.Remarkf("made restore key %s", ui.Quote(restore))
 	p.ui.Remarkf("")
@@ -94,7 +92,7 @@ func (p *program) firstRecipient(ctx context.Context) (crypto.Recipient, error) 
 	p.ui.Remarkf("Copy it to two safe places, then remove it from this machine:")
 	p.ui.Remarkf("  %s", ui.ShellWord(restore))
 	p.ui.Remarkf("")
-	return k.Recipient(), nil
+	return k.Recipient(), !p.ui.Quiet && !p.ui.JSON, nil
 }
 
 // writeKeyPair writes a secret key and, beside it, its public part. The secret
