@@ -115,6 +115,9 @@ func ReadKeyFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a key: %w", err)
 	}
+	if Identify(text) == TextRewrap {
+		return nil, fmt.Errorf("file %q is a rewrap bundle, which is read along with the key beside it: %w", name, ErrNotKey)
+	}
 	if len(text) > MaxKeyText {
 		return nil, fmt.Errorf("key file %q: %w: more than %d bytes", name, ErrNotKey, MaxKeyText)
 	}

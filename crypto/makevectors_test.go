@@ -234,9 +234,9 @@ func addReadKeyVectors(t *testing.T, vectors map[string]*vector) {
 	add("read-key", "none", "no identity", "malformed", edit(t, restore, identity, ""))
 	add("read-key", "classic", "an identity that is not hybrid", "malformed",
 		edit(t, restore, identity, "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"))
-	add("read-key", "public-comment", "the public part of another key in the comment", "malformed",
+	add("read-key", "public-comment", "the public part of another key in the comment, which does not count", "ok",
 		edit(t, restore, "public: "+k.Recipient().String(), "public: "+fixedReadKey(t, "restore2").Recipient().String()))
-	add("read-key", "created", "a time that is none", "malformed", edit(t, restore, "2026-01-31", "2026-02-31"))
+	add("read-key", "created", "a time that is none in the comment, which does not count", "ok", edit(t, restore, "2026-01-31", "2026-02-31"))
 	add("read-key", "public", "a public part", "is-public", keyFixture(t, "restore.pub"))
 	add("read-key", "send", "a send key", "is-send", fixedSendKey(t, "restore").Append(nil))
 	add("read-key", "encrypted", "an encrypted key", "is-encrypted", []byte("-----BEGIN AGE ENCRYPTED FILE-----\n"))
@@ -245,6 +245,9 @@ func addReadKeyVectors(t *testing.T, vectors map[string]*vector) {
 	add("read-key", "paper", "a key on paper", "ok", paper)
 	add("read-key", "paper-typed", "the same as somebody types it", "ok",
 		[]byte(strings.ReplaceAll(strings.ToLower(string(paper)), "a2: ", "a2:  ")))
+	add("read-key", "paper-shouted", "the same in capitals", "ok", bytes.ToUpper(paper))
+	add("read-key", "paper-misread", "a nought taken for an o, an eight for a b", "ok",
+		edit(t, edit(t, paper, "37004", "37oo4"), "8JEUU", "BJEUU"))
 	add("read-key", "paper-row", "two characters of a row have changed places", "malformed", edit(t, paper, "W7HLC", "7WHLC"))
 	add("read-key", "paper-lost-row", "the last row is missing", "malformed", paper[:bytes.Index(paper, []byte("A3:"))])
 

@@ -15,8 +15,11 @@ const (
 	paperRow    = paperGroup * paperGroups
 )
 
-// paperAlphabet is Bech32's: no 1, b, i or o, which are misread.
+// paperAlphabet is Bech32's. It leaves out 1, b, i and o, so whoever reads one
+// of these has misread another, and paperMisread says which.
 const paperAlphabet = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+
+var paperMisread = strings.NewReplacer(" ", "", "1", "L", "I", "L", "B", "8", "O", "0")
 
 // AppendPaper appends k as a text to print: the secret in short rows with a
 // check for each, so that a slip in typing it back is found in its row, and
@@ -74,7 +77,10 @@ func parsePaper(text []byte) (*ReadKey, error) {
 		return nil, err
 	}
 	r := fieldReader{what: "paper key", fields: fields}
-	purpose, err := ParsePurpose(r.one("kind"))
+	if len(fields) > 0 {
+		fields[0].name = strings.ToLower(fields[0].name)
+	}
+	purpose, err := ParsePurpose(strings.ToLower(r.one("kind")))
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -118,7 +124,7 @@ func (r *fieldReader) paperRow(i, row int) string {
 	if len(r.fields) > 0 {
 		r.fields[0].name = strings.ToUpper(r.fields[0].name)
 	}
-	s := strings.ToUpper(strings.ReplaceAll(r.one(name), " ", ""))
+	s := paperMisread.Replace(strings.ToUpper(r.one(name)))
 	data, check, ok := strings.Cut(s, "=")
 	if r.err == nil && (!ok || len(data) > paperRow || "="+check != paperCheck(i, row, data)) {
 		r.fail("row %s is not what was printed; compare it character by character", name)

@@ -13,7 +13,7 @@ import (
 // The codecs: how the stored bytes of a payload become the plaintext.
 const (
 	CodecRaw  byte = 0 // they are the plaintext
-	CodecZstd byte = 1 // they are one zstd frame of it
+	CodecZstd byte = 1 // they are zstd frames of it
 )
 
 // payloadHeader is u8 codec | u32 raw length | u32 stored length.

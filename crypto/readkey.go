@@ -116,7 +116,8 @@ func ParseReadKey(text []byte) (*ReadKey, error) {
 		}
 		k.identities = append(k.identities, identity)
 	}
-	return k, k.parseComments(text)
+	k.created = createdComment(text)
+	return k, nil
 }
 
 // parseIdentity reads one identity. The secret is never part of the error.
@@ -131,26 +132,18 @@ func parseIdentity(s string) (*age.HybridIdentity, error) {
 	return identity, nil
 }
 
-// parseComments takes the time from the comments and checks that the public
-// part they name is the key's own.
-func (k *ReadKey) parseComments(text []byte) error {
+// createdComment returns the time in the comment that Append writes; zero where
+// there is none. Whatever comments say, a key whose secret is intact is read.
+func createdComment(text []byte) time.Time {
 	for line := range bytes.Lines(text) {
-		comment, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "# ")
-		if !ok {
-			continue
-		}
-		if s, ok := strings.CutPrefix(comment, "created: "); ok {
+		if s, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "# created: "); ok {
 			t, err := parseTime(s)
-			if err != nil {
-				return fmt.Errorf("%w %s key: %w", object.ErrMalformed, k.purpose, err)
+			if err == nil {
+				return t
 			}
-			k.created = t
-		}
-		if s, ok := strings.CutPrefix(comment, "public: "); ok && s != k.Recipient().String() {
-			return fmt.Errorf("%w %s key: the public part in its comment belongs to another key", object.ErrMalformed, k.purpose)
 		}
 	}
-	return nil
+	return time.Time{}
 }
 
 // Format prints the type's name instead of its secrets.

@@ -80,7 +80,7 @@ func Identify(text []byte) TextKind {
 		}
 		s = strings.TrimSpace(strings.TrimPrefix(s, "#"))
 		for kind, m := range markers {
-			if kind != TextUnknown && s == m.marker {
+			if s == m.marker && kind != TextUnknown || kind == TextPaper && strings.EqualFold(s, m.marker) {
 				return kind
 			}
 		}
@@ -126,7 +126,7 @@ func parseFields(text []byte, kind TextKind) ([]field, error) {
 		return nil, err
 	}
 	marker := markers[kind].marker
-	if len(lines) == 0 || lines[0] != marker {
+	if len(lines) == 0 || !strings.EqualFold(lines[0], marker) {
 		return nil, fmt.Errorf("%w key file: does not begin with %q", object.ErrMalformed, marker)
 	}
 	fields := make([]field, 0, len(lines)-1)

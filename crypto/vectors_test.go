@@ -16,7 +16,7 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-var writeVectors = flag.Bool("vectors.write", false, "write testdata/vectors anew")
+var writeVectors = flag.Bool("vectors.write", false, "write testdata/vectors anew, but for those that age encrypts and that are there")
 
 const vectorDir = "testdata/vectors"
 
@@ -170,7 +170,11 @@ func fixedManifest(sealed []byte) *object.Manifest {
 func TestVectors(t *testing.T) {
 	if *writeVectors {
 		for name, v := range makeVectors(t) {
-			if err := os.WriteFile(filepath.Join(vectorDir, name+".txt"), v.append(nil), 0o644); err != nil {
+			file := filepath.Join(vectorDir, name+".txt")
+			if _, err := os.Stat(file); err == nil && (v.params["type"] == "key-object" || v.params["type"] == "rewrap") {
+				continue // age would encrypt it to other bytes
+			}
+			if err := os.WriteFile(file, v.append(nil), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}

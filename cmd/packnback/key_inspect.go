@@ -120,8 +120,6 @@ func (about *keyReport) describe(text []byte) error {
 		}
 		about.Can = "make send keys that share their object ids; reads nothing"
 		about.Recipients = recipientReports(g.Recipients())
-	case crypto.TextRewrap:
-		about.Can = "let the key it was made for read older snapshots"
 	default:
 		return crypto.ErrNotKey
 	}
