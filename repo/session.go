@@ -206,8 +206,12 @@ func (s *Session) readStanding(ctx context.Context) (*head, error) {
 	if err != nil || s.req.Blind {
 		return h, err
 	}
-	s.visible, err = s.r.openVisible(h)
-	return h, err
+	visible, err := s.r.openVisible(h)
+	if err != nil {
+		return nil, err
+	}
+	s.visible = visible
+	return h, nil
 }
 
 // Standing returns what the store told the sender when the session opened.

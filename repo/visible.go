@@ -81,8 +81,8 @@ func (r *Repository) writeVisible(tmp string, ids iter.Seq2[[]byte, error]) (row
 }
 
 // publishVisible gives the durable file tmp the next number of the head's
-// visible sets and adds it to h. The caller holds head.lock, so a file that has
-// the name already was left by a crash, and makes the folder durable.
+// visible sets, durably, and adds it to h. The caller holds head.lock, so a file
+// that has the name already was left by a crash.
 func (r *Repository) publishVisible(h *head, tmp string, rows uint64) error {
 	name := visibleName(h.client, h.job, h.nextVisible)
 	err := r.fs.Publish(tmp, name)
@@ -96,5 +96,6 @@ func (r *Repository) publishVisible(h *head, tmp string, rows uint64) error {
 	}
 	h.visible = append(h.visible, visibleRef{h.nextVisible, rows})
 	h.nextVisible++
-	return nil
+	// Before any head names it: of two names in a folder either may be lost.
+	return syncDir(r.fs, headFolder(h.client, h.job))
 }
