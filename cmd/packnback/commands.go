@@ -21,6 +21,8 @@ func (p *program) commands() []*cli.Command {
 		snapshotsCommand(p),
 		checkCommand(p),
 		repairCommand(p),
+		serveCommand(p),
+		authorizeCommand(p),
 		unlockCommand(p),
 		versionCommand(p),
 		completionCommand(p),

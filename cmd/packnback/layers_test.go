@@ -58,7 +58,7 @@ var layers = map[string]layer{
 	"protocol/server": {5, []string{"protocol/internal/outbox", "repo/object", "repo", "protocol"}},
 	"protocol/client": {5, []string{"protocol/internal/outbox", "repo/object", "protocol"}},
 
-	"protocol/internal/memstore": {6, []string{"protocol/server", "repo/object"}},
+	"protocol/internal/memstore": {6, []string{"protocol", "protocol/server", "repo/object"}},
 
 	internals + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env"}},
 	internals + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env", "repo/table"}},

@@ -70,7 +70,7 @@ func Connect(ctx context.Context, rw io.ReadWriteCloser, greeting Greeting) (*Co
 	c.in = bufio.NewReaderSize(hearing{c}, 256<<10)
 	c.stop = context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
 	c.out.Preamble()
-	hello := &protocol.Hello{Lowest: protocol.Version, Highest: protocol.Version, Path: greeting.Path, Program: greeting.Program}
+	hello := &protocol.Hello{Lowest: protocol.Version, Highest: protocol.Version, Path: greeting.Path, Program: greeting.Program[:min(len(greeting.Program), protocol.MaxProgram)]}
 	if len(greeting.Path) > protocol.MaxPath {
 		c.stop()
 		return nil, errors.Join(object.CodeInvalid.Errorf("path of the repository has %d bytes, limit is %d", len(greeting.Path), protocol.MaxPath), rw.Close())

@@ -38,17 +38,31 @@ type conn struct {
 	streams  streams
 }
 
+// Failure is how a conversation ended out of order. Its text is what the client
+// may know, because whatever the caller prints may reach it too; Err is the
+// whole truth, for the store's own log.
+type Failure struct {
+	Shown error
+	Err   error
+}
+
+// Error returns what the client may know.
+func (f *Failure) Error() string { return f.Shown.Error() }
+
+// Unwrap returns Shown, so that nobody prints Err by mistake.
+func (f *Failure) Unwrap() error { return f.Shown }
+
 // Serve speaks with the client at the other end of rw until it is done, breaks
 // the protocol, falls silent for opt.Idle or ctx ends. program is the version
-// text of the caller's program. Serve closes rw and returns nil when the
-// client has ended the connection in order.
+// text of the caller's program, printable ASCII. Serve closes rw; it returns
+// nil when the client has ended the connection in order, otherwise a *Failure.
 func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options, program string) error {
 	if err := opt.Check(); err != nil {
-		return errors.Join(err, rw.Close())
+		return &Failure{err, errors.Join(err, rw.Close())}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &conn{store: store, opt: opt, program: program, granted: modes[opt.Mode], out: outbox.New(rw)}
+	c := &conn{store: store, opt: opt, program: program[:min(len(program), protocol.MaxProgram)], granted: modes[opt.Mode], out: outbox.New(rw)}
 	if opt.Blind {
 		c.granted |= protocol.Blind
 	}
@@ -84,7 +98,10 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 		err = fmt.Errorf("writing to the client: %w", werr)
 	}
 	shut()
-	return err
+	if err == nil {
+		return nil
+	}
+	return &Failure{c.outward(broken(err)), err}
 }
 
 // broken gives an error about bytes from the wire its code. Those of the
