@@ -169,6 +169,7 @@ func (a *assembler) apply(ctx context.Context, it *item) error {
 
 // countFile adds a file, or what is neither file nor folder, to the figures.
 func (a *assembler) countFile(it *item) {
+	it.settle()
 	typ, size := it.raw.Size()
 	if !it.unchanged() {
 		typ, size = it.rec.Entry.Type, it.rec.Entry.Size
@@ -281,6 +282,7 @@ func (a *assembler) finishRoot(r *statcache.Record) {
 }
 
 func (a *assembler) countFolder(it *item) {
+	it.settle()
 	a.root.tally.dirs[it.change]++
 	a.p.events.Progress.Dirs.Add(1)
 	a.p.events.entry(it.path, tree.TypeDir, it.change)

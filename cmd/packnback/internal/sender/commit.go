@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/packnback/packnback/repo/object"
 )
@@ -55,7 +54,7 @@ func (r *runner) pass(ctx context.Context) (sum Summary, err error) {
 func (r *runner) summarise(sum *Summary, p *pass, root *rootFolder) {
 	c := r.cfg.About
 	t := root.tally
-	c.Start, c.End = treeTime(r.start), treeTime(time.Now())
+	c.Start, c.End = treeTime(r.start), treeTime(r.cfg.now())
 	c.FilesNew, c.FilesChanged, c.FilesUnmodified = t.files[New], t.files[Changed], t.files[Unmodified]
 	c.DirsNew, c.DirsChanged, c.DirsUnmodified = t.dirs[New], t.dirs[Changed], t.dirs[Unmodified]
 	c.Others, c.TotalBytes = t.others, t.bytes
@@ -71,7 +70,7 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 	s := &r.link.standing
 	m := &object.Manifest{
 		Repository: r.cfg.Repository, Client: r.cfg.Key.Client(), Job: r.cfg.Job,
-		Seq: s.Seq + 1, Prev: s.Head, Root: root.id, Time: time.Now().UnixNano(),
+		Seq: s.Seq + 1, Prev: s.Head, Root: root.id, Time: r.cfg.now().UnixNano(),
 	}
 	plain, err := sum.Counts.Append(nil)
 	if err != nil {

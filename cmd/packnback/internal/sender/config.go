@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/packnback/packnback/chunk"
 	"github.com/packnback/packnback/cmd/packnback/internal/source"
@@ -42,6 +43,8 @@ type Config struct {
 	About      tree.Summary // Program, Hostname, Username, Paths, MorePaths, Tags and Excludes; Run fills in the rest
 	Options    Options
 	Reconnects int // how often a lost connection is opened again; 0: never, and nothing is kept for resending
+
+	now func() time.Time // nil: time.Now
 }
 
 // Folders are where the sender keeps what it remembers. Each is shared by all

@@ -34,6 +34,7 @@ type item struct {
 	// An unchanged entry is raw, any other has a record.
 	raw   statcache.Raw
 	rec   *statcache.Record
+	was   statcache.Raw // what the cache had at the path of an entry that has a record; empty when nothing
 	inner [][]byte // further ids of the entry, as the cache keeps them
 	spool *spool   // the same, of an entry made in this run
 
@@ -56,6 +57,15 @@ func (it *item) name() string {
 
 // unchanged reports whether the item is the cache's record as it is.
 func (it *item) unchanged() bool { return it.rec == nil }
+
+// settle takes back that the item has changed when what was read turns out to
+// be what the cache had: the item only looked as if it might have changed, or
+// everything is being read.
+func (it *item) settle() {
+	if it.change == Changed && it.was.Equal(it.rec) {
+		it.change = Unmodified
+	}
+}
 
 // release gives back what the walk keeps for the item.
 func (it *item) release() {

@@ -83,7 +83,7 @@ func (m *matcher) describe(it *source.Item) {
 // unchanged.
 func (m *matcher) fresh() *statcache.Record {
 	r := m.rec
-	r.Racy = racy(r.Ctime, time.Now())
+	r.Racy = racy(r.Ctime, m.p.cfg.now())
 	return &r
 }
 
@@ -118,6 +118,7 @@ func (m *matcher) file(it *source.Item) error {
 		if old, err = raw.Decode(); err != nil {
 			return err
 		}
+		n.was = raw
 	}
 	m.frames[len(m.frames)-1].dirty = true
 	n.rec = m.fresh()
@@ -313,6 +314,7 @@ func (m *matcher) leave(it *source.Item) error {
 		if err := m.gone(nil, raw); err != nil {
 			return err
 		}
+		n.was = raw
 	}
 	if len(m.frames) > 0 {
 		m.frames[len(m.frames)-1].dirty = true

@@ -62,7 +62,10 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 	if err := object.CheckName("job", cfg.Job); err != nil {
 		return sum, err
 	}
-	r := &runner{cfg: &cfg, events: newEvents(ev), start: time.Now(), absent: make(map[object.ID]bool)}
+	if cfg.now == nil {
+		cfg.now = time.Now
+	}
+	r := &runner{cfg: &cfg, events: newEvents(ev), start: cfg.now(), absent: make(map[object.ID]bool)}
 	binding := statcache.Binding{Repository: cfg.Repository, SendKey: cfg.Key.Fingerprint(), Client: cfg.Key.Client(), Job: cfg.Job}
 	if r.state, err = openState(cfg.at(cfg.Folders.State), binding.Hash(), r.events.note); err != nil {
 		return sum, err

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/source"
 	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
@@ -41,7 +40,7 @@ func Stream(name string, r io.Reader, wait func() error) (Source, error) {
 // are known all the same.
 func (p *pass) streamItems(ctx context.Context, m *matcher) error {
 	s := p.cfg.Source.stream
-	it := &item{step: source.File, path: s.name, change: New, rec: madeUp(tree.TypeFile, 0o644), counts: true}
+	it := &item{step: source.File, path: s.name, change: New, rec: p.madeUp(tree.TypeFile, 0o644), counts: true}
 	if err := p.readStream(ctx, s, it); err != nil {
 		return err
 	}
@@ -62,15 +61,15 @@ func (p *pass) streamItems(ctx context.Context, m *matcher) error {
 	}
 	b.items = append(b.items, it)
 	for i := len(parents) - 1; i >= 0; i-- {
-		b.items = append(b.items, &item{step: source.Leave, path: parents[i], change: New, counts: true, rec: madeUp(tree.TypeDir, 0o755)})
+		b.items = append(b.items, &item{step: source.Leave, path: parents[i], change: New, counts: true, rec: p.madeUp(tree.TypeDir, 0o755)})
 	}
 	return p.dispatch(ctx, b)
 }
 
 // madeUp returns the record of an entry that is in no file system.
-func madeUp(typ tree.Type, mode uint32) *statcache.Record {
+func (p *pass) madeUp(typ tree.Type, mode uint32) *statcache.Record {
 	return &statcache.Record{Racy: true, Entry: tree.Entry{
-		Type: typ, Mode: mode, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Mtime: treeTime(time.Now()),
+		Type: typ, Mode: mode, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Mtime: treeTime(p.cfg.now()),
 	}}
 }
 
