@@ -1,6 +1,7 @@
 package statcache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -98,6 +99,16 @@ func (r *Record) AppendRest(dst []byte) []byte {
 type Raw struct {
 	Stat []byte // as AppendStat makes it
 	Rest []byte // as AppendRest makes it
+}
+
+// Equal reports whether raw is r, whatever either's Racy flag. The zero Raw is
+// no record's.
+func (raw Raw) Equal(r *Record) bool {
+	if len(raw.Rest) == 0 || !bytes.Equal(raw.Stat, r.AppendStat(nil)) {
+		return false
+	}
+	rest := r.AppendRest(nil)
+	return (raw.Rest[0]^rest[0])&^restRacy == 0 && bytes.Equal(raw.Rest[1:], rest[1:])
 }
 
 // Racy reports whether the record's Racy flag is set, without decoding it.
