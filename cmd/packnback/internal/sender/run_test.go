@@ -272,17 +272,33 @@ func TestStaleCache(t *testing.T) {
 	}
 }
 
+// What was altered behind a file's size and times is found by Force only.
 func TestForce(t *testing.T) {
 	l := newLab(t)
+	l.cfg.Options.IgnoreCtime = true
 	l.plant()
 	l.backup()
+	name := filepath.Join(l.dir, "many/dir05/file10")
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil || len(b) == 0 {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	b[0] ^= 1
+	l.write("many/dir05/file10", b)
+	if err := os.Chtimes(name, time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if l.backup(); l.puts[object.KindBundle] != 0 {
+		t.Errorf("put %v; want the change not to be noticed", l.puts)
+	}
 	l.cfg.Options.Force = true
 	sum := l.backup()
-	if l.total() != 1 {
-		t.Errorf("reading everything again put %v", l.puts)
-	}
-	if sum.Counts.FilesUnmodified != 0 {
-		t.Errorf("%d files were not read", sum.Counts.FilesUnmodified)
+	if n := &sum.Counts; n.FilesChanged != 1 || n.FilesNew != 0 || l.puts[object.KindBundle] != 1 || l.puts[object.KindChunk] != 0 {
+		t.Errorf("%d files new, %d changed, put %v; want one changed", n.FilesNew, n.FilesChanged, l.puts)
 	}
 	l.same(sum.Snapshot)
 }
