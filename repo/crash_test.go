@@ -201,6 +201,41 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillThenPowerCut cuts the power after another process has taken up what a
+// killed one has left, before anything else made that durable.
+func TestKillThenPowerCut(t *testing.T) {
+	base, committed := uploadsBefore(t, 2)
+	for step := 1; ; step++ {
+		d := base.Crash(crashdisk.KeepAll)
+		p := d.Process()
+		r := openRepository(t, p)
+		n := 0
+		d.After(func(op crashdisk.Op) {
+			if op.Kind.Changes() {
+				if n++; n == step {
+					p.Kill()
+				}
+			}
+		})
+		u := newUpload(100, committed[len(committed)-1])
+		_, err := u.send(context.Background(), r)
+		d.After(nil)
+		s, openErr := openRepository(t, d.Process()).OpenSession(context.Background(), SessionRequest{Client: "web1", Job: "default"})
+		if openErr != nil {
+			t.Fatalf("after step %d: %v", step, openErr)
+		}
+		told := err == nil || u.manifest != nil && s.Standing().Head == u.manifest.ID()
+		for _, seed := range crashSeeds {
+			if err := afterCrash(t, d.Crash(seed), committed, u, told); err != nil {
+				t.Fatalf("killed after step %d, then power cut, seed %d: %v", step, seed, err)
+			}
+		}
+		if n < step {
+			return
+		}
+	}
+}
+
 // TestFailure lets each call to the disk fail once: with a full disk where it
 // writes, with an I/O error anywhere.
 func TestFailure(t *testing.T) {

@@ -102,25 +102,31 @@ func (h *sessionHeader) append(dst []byte) []byte {
 }
 
 // unmarshalSessionHeader reads a header from the start of b and returns its
-// length and checksum. A file that is too short for its header gives errEmpty.
+// length and checksum. A power cut before the header was durable leaves a file
+// of any bytes up to its length: that is errEmptySession. A longer one had a
+// header once.
 func unmarshalSessionHeader(b []byte) (h sessionHeader, size int, sum uint64, err error) {
 	const fixed = len(sessionMagic) + 16 + 16 + 16 + 8 + 1
-	if len(b) < fixed+2 {
-		return h, 0, 0, errEmptySession
+	bad := errEmptySession
+	if len(b) > maxSessionHeader {
+		bad = object.ErrChecksum
 	}
-	if err := checkMagic(b, sessionMagic); err != nil {
-		return h, 0, 0, err
+	if len(b) < fixed+2 {
+		return h, 0, 0, bad
 	}
 	size = fixed + 1 + int(b[fixed])
 	if len(b) > size {
 		size += 1 + int(b[size]) + 8
 	}
 	if len(b) < size || size < fixed+2+8 {
-		return h, 0, 0, errEmptySession
+		return h, 0, 0, bad
 	}
 	sum = binary.BigEndian.Uint64(b[size-8:])
 	if xxhash.Sum64(b[:size-8]) != sum {
-		return h, 0, 0, errEmptySession
+		return h, 0, 0, bad
+	}
+	if err := checkMagic(b, sessionMagic); err != nil {
+		return h, 0, 0, err
 	}
 	f := &fields{b: b[len(sessionMagic) : size-8]}
 	copy(h.repository[:], f.take(len(h.repository)))
