@@ -220,6 +220,24 @@ func TestChangedRecipients(t *testing.T) {
 	}
 }
 
+func TestWithRecipients(t *testing.T) {
+	old, added := newReadKey(t, ForRestore), newReadKey(t, ForRestore)
+	before := newSendKey(t, old)
+	after, err := before.WithRecipients([]Recipient{old.Recipient(), added.Recipient()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Sender() != before.Sender() || len(after.RestoreRecipients()) != 2 {
+		t.Errorf("got the sender %v with %d recipients", after.Sender(), len(after.RestoreRecipients()))
+	}
+	if after.Fingerprint() == before.Fingerprint() || after.dedup == before.dedup {
+		t.Error("the renewed key shares its id domain")
+	}
+	if _, err := before.WithRecipients(nil); err == nil {
+		t.Error("a key without recipients was made")
+	}
+}
+
 // TestForeignKeyObject plays a hostile store that knows the recipients' public
 // keys: it puts an object of its own in the place of a sender's.
 func TestForeignKeyObject(t *testing.T) {

@@ -51,6 +51,19 @@ func (g *Group) GenerateSendKey(client string) (*SendKey, error) {
 	}, nil
 }
 
+// WithRecipients returns a key of the same client that signs with the same
+// signing key, so that its snapshots continue k's chains, and seals to other
+// recipients. Its ids are a new domain even where the recipients are the same
+// ones: the dedup secret is new.
+func (k *SendKey) WithRecipients(recipients []Recipient) (*SendKey, error) {
+	renewed, err := GenerateSendKey(k.client, recipients)
+	if err != nil {
+		return nil, err
+	}
+	renewed.signing = k.signing
+	return renewed, nil
+}
+
 // Client returns the name under which the key sends.
 func (k *SendKey) Client() string { return k.client }
 

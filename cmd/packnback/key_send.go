@@ -21,6 +21,7 @@ func keySendCommand(p *program) *cli.Command {
 			&cli.StringSliceFlag{Name: "to", Usage: "public part `FILE` of a restore key that backups are sealed to; may be repeated"},
 			&cli.StringSliceFlag{Name: "list-to", Usage: "public part `FILE` of a list key that may see names; may be repeated"},
 			&cli.StringFlag{Name: "client", Usage: "`NAME` under which the key sends (default: the host's name)"},
+			&cli.StringFlag{Name: "renew", Usage: "keep the client's name and signing key of the send key in `FILE`, to change whom it seals to"},
 			&cli.StringFlag{Name: "dedup-group", Usage: "share object ids with the other send keys made with `FILE`; made from --to if it is not there"},
 		},
 		Action: func(c *cli.Context) error {
@@ -40,25 +41,11 @@ func (p *program) keySend(c *cli.Context) error {
 	if err := namesFree(name, name+".pub"); err != nil {
 		return err
 	}
-	client := c.String("client")
-	if client == "" {
-		var err error
-		if client, err = p.defaultClient(); err != nil {
-			return err
-		}
-	}
 	to, err := readRecipients(c.StringSlice("to"), c.StringSlice("list-to"))
 	if err != nil {
 		return err
 	}
-	var k *crypto.SendKey
-	if group := c.String("dedup-group"); group != "" {
-		k, err = p.groupSendKey(group, client, to)
-	} else if len(c.StringSlice("to")) == 0 {
-		err = withHint(usageErrorf("send needs a restore key to seal to"), "packnback key send --to RESTORE.pub -o "+ui.ShellWord(name))
-	} else {
-		k, err = crypto.GenerateSendKey(client, to)
-	}
+	k, err := p.newSendKey(c, to)
 	if err != nil {
 		return err
 	}
@@ -68,6 +55,45 @@ func (p *program) keySend(c *cli.Context) error {
 	}
 	p.printNewKey(name, "send key", sender.Fingerprint())
 	return nil
+}
+
+// newSendKey makes the send key that the flags ask for.
+func (p *program) newSendKey(c *cli.Context, to []crypto.Recipient) (*crypto.SendKey, error) {
+	client, group, renew := c.String("client"), c.String("dedup-group"), c.String("renew")
+	if renew != "" && (client != "" || group != "") {
+		return nil, usageErrorf("send: --renew keeps the client's name and takes no dedup group; leave --client and --dedup-group away")
+	}
+	if group == "" && len(c.StringSlice("to")) == 0 {
+		return nil, withHint(usageErrorf("send needs a restore key to seal to"),
+			"packnback key send --to RESTORE.pub -o "+ui.ShellWord(c.String("output")))
+	}
+	if renew != "" {
+		return p.renewSendKey(renew, to)
+	}
+	if client == "" {
+		var err error
+		if client, err = p.defaultClient(); err != nil {
+			return nil, err
+		}
+	}
+	if group != "" {
+		return p.groupSendKey(group, client, to)
+	}
+	return crypto.GenerateSendKey(client, to)
+}
+
+// renewSendKey makes a send key that signs as the one in the file name and
+// seals to others.
+func (p *program) renewSendKey(name string, to []crypto.Recipient) (*crypto.SendKey, error) {
+	text, err := crypto.ReadKeyFile(name)
+	if err != nil {
+		return nil, withStatus(statusKey, err)
+	}
+	old, err := crypto.ParseSendKey(text)
+	if err != nil {
+		return nil, withStatus(statusKey, fmt.Errorf("key file %s: %w", ui.Quote(name), err))
+	}
+	return old.WithRecipients(to)
 }
 
 // readRecipients reads public parts of restore and list keys and checks that
