@@ -44,7 +44,7 @@ func testSegment(from, to, n int) ([]Pack, []Entry) {
 		for i := range n {
 			id := testID(uint64(c<<20 + i))
 			if i%7 == 0 {
-				id = testID(uint64(1<<40 + i))
+				id = testID(1<<40 + uint64(i))
 			}
 			length := uint32(object.HeaderSize + object.TrailerSize + 1 + i)
 			entries = append(entries, Entry{id, Location{p.Name, p.Size, length, kind}})

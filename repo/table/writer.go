@@ -90,8 +90,8 @@ func (w *Writer) Add(row []byte) error {
 		w.err = fmt.Errorf("writing table %q: row of %d bytes, want %d", w.name, len(row), w.layout.Row)
 	case bytes.Compare(w.last, row) > 0:
 		w.err = fmt.Errorf("writing table %q: row %d is out of order", w.name, w.rows)
-	case w.rows == MaxRows:
-		w.err = fmt.Errorf("writing table %q: more than %d rows", w.name, uint32(MaxRows))
+	case uint64(w.rows) == MaxRows:
+		w.err = fmt.Errorf("writing table %q: more than %d rows", w.name, uint64(MaxRows))
 	default:
 		w.last = append(w.last[:0], row...)
 		w.rows++

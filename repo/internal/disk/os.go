@@ -185,12 +185,9 @@ func entryOf(info fs.FileInfo) Entry {
 	return e
 }
 
-// Free counts what is left for users without root's reserve, because that is
-// what a write will meet.
 func (o osFS) Free() (free, total uint64, err error) {
-	var st unix.Statfs_t
 	for {
-		err = unix.Statfs(o.dir, &st)
+		free, total, err = space(o.dir)
 		if err != unix.EINTR {
 			break
 		}
@@ -198,8 +195,7 @@ func (o osFS) Free() (free, total uint64, err error) {
 	if err != nil {
 		return 0, 0, &fs.PathError{Op: "statfs", Path: o.dir, Err: err}
 	}
-	unit := uint64(st.Bsize)
-	return uint64(st.Bavail) * unit, uint64(st.Blocks) * unit, nil
+	return free, total, nil
 }
 
 func (o osFS) Lock(ctx context.Context, name string, mode LockMode) (Lock, error) {
