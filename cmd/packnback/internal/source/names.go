@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,10 +29,14 @@ type names struct {
 // nameOverhead is what a name costs in memory beside its bytes.
 const nameOverhead = 32
 
+var direntBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
 // read lists the folder until its end or until the names take limit bytes, and
 // reports whether it came to the end. It is called again to read on.
 func (n *names) read(fd, limit int) (complete bool, err error) {
-	buf := make([]byte, 32<<10)
+	pooled := direntBuffers.Get().(*[32 << 10]byte)
+	defer direntBuffers.Put(pooled)
+	buf := pooled[:]
 	for n.bytes <= limit {
 		var got int
 		if err := retry(func() (err error) { got, err = unix.ReadDirent(fd, buf); return err }); err != nil {

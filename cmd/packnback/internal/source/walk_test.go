@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +16,7 @@ import (
 	"github.com/packnback/packnback/repo/tree"
 )
 
-// make makes files in dir, out of lines such as "d a", "f a/b contents",
+// makeTree makes files in dir, out of lines such as "d a", "f a/b contents",
 // "l a/c target" and "p a/fifo".
 func makeTree(t testing.TB, dir string, lines ...string) {
 	t.Helper()
@@ -427,103 +426,4 @@ func TestKeep(t *testing.T) {
 	if after := openFDs(t); after != before {
 		t.Errorf("%d file descriptors are open, %d were before", after, before)
 	}
-}
-
-// TestSwappedForSymlink replaces folders by symlinks that lead outside after
-// they were seen and before they are entered.
-func TestSwappedForSymlink(t *testing.T) {
-	outside := t.TempDir()
-	makeTree(t, outside, "f secret 123")
-	dir := t.TempDir()
-	makeTree(t, dir, "d a/sub", "f a/sub/x", "d m/sub", "f m/sub/x", "d z/sub", "f z/sub/x")
-	p, err := NewPlan(dir, []string{"."})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var problems []Problem
-	var items []string
-	opt := Options{Workers: 1, Report: func(p Problem) { problems = append(problems, p) }}
-	err = p.Walk(context.Background(), opt, func(it *Item) error {
-		items = append(items, it.Path)
-		if it.Step == Enter && it.Path == "" {
-			for _, name := range []string{"a", "m", "z"} {
-				if err := os.Rename(filepath.Join(dir, name), filepath.Join(outside, name)); err != nil {
-					return err
-				}
-				if err := os.Symlink(outside, filepath.Join(dir, name)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if slices.ContainsFunc(items, func(s string) bool { return strings.Contains(s, "secret") }) {
-		t.Errorf("the walk left the tree: %q", items)
-	}
-}
-
-func TestFileSwapped(t *testing.T) {
-	dir := t.TempDir()
-	makeTree(t, dir, "f a secret", "f b x", "f c x", "f d x")
-	p, err := NewPlan(dir, []string{"."})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = p.Walk(context.Background(), Options{}, func(it *Item) error {
-		if it.Step != File || it.Name == "a" {
-			return nil
-		}
-		path := filepath.Join(dir, it.Name)
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-		want := ErrChanged
-		switch it.Name {
-		case "b":
-			makeTree(t, dir, "l b a")
-		case "c":
-			makeTree(t, dir, "p c")
-		case "d":
-			want = os.ErrNotExist
-		}
-		r, err := it.Open()
-		if err == nil {
-			r.Close()
-		}
-		if !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", it.Name, err, want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestVanished(t *testing.T) {
-	dir := t.TempDir()
-	makeTree(t, dir, "d a", "d b/c", "f b/x")
-	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &listing{request: request{source: dir, inside: true}, opt: &Options{}, dir: newFolder(d), read: true}
-	l.names.memory = []string{"a", "gone"}
-	l.batch = l.fill()
-	if len(l.batch) != 2 || l.batch[0].err != nil || !errors.Is(l.batch[1].err, syscall.ENOENT) {
-		t.Fatalf("batch %+v", l.batch)
-	}
-	var got []Problem
-	w := &walk{opt: Options{Report: func(p Problem) { got = append(got, p) }}, yield: func(*Item) error { return nil }, ahead: newAhead()}
-	f := &frame{list: l}
-	if err := w.visit(f, &l.batch[1]); err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != 1 || got[0].Kind != Vanished || got[0].Path != dir+"/gone" {
-		t.Errorf("problems %+v", got)
-	}
-	l.close()
 }
