@@ -188,8 +188,8 @@ func (p *program) runBackup(ctx context.Context, s store, config sender.Config) 
 	}
 	p.printBackup(config, &summary, p.env.Now().Sub(started))
 	if summary.Incomplete() {
-		n := summary.Counts.Errors
-		return withStatus(statusPartial, fmt.Errorf("%d files or folders could not be read; the snapshot was made without them", n))
+		lost := ui.Number(summary.Counts.Errors, "file or folder", "files or folders")
+		return withStatus(statusPartial, fmt.Errorf("%s could not be read: the snapshot is incomplete", lost))
 	}
 	return nil
 }

@@ -104,5 +104,6 @@ func (p *program) printCheckResult(command string, r repo.CheckResult) error {
 		p.ui.Remarkf("no errors were found")
 		return nil
 	}
-	return withStatus(statusDamage, fmt.Errorf("%s found %d problems in the repository at %s", command, r.Problems, ui.Quote(p.repository)))
+	return withStatus(statusDamage, fmt.Errorf("%s found %s in the repository at %s", command,
+		ui.Number(uint64(r.Problems), "problem", "problems"), ui.Quote(p.repository)))
 }

@@ -266,7 +266,7 @@ func (p *program) printSnapshotTable(list []*object.Snapshot, summaries []*tree.
 			return err
 		}
 	}
-	p.ui.Remarkf("%d snapshots", t.Len())
+	p.ui.Remarkf("%s", ui.Number(uint64(t.Len()), "snapshot", "snapshots"))
 	return nil
 }
 

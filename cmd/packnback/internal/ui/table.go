@@ -17,6 +17,14 @@ func Count(n uint64) string {
 	return humanize.Comma(int64(min(n, 1<<63-1)))
 }
 
+// Number returns a count with its noun: "1 file", "78,579 files".
+func Number(n uint64, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return Count(n) + " " + many
+}
+
 // Time returns t for people, in t's own zone, to the second.
 func Time(t time.Time) string { return t.Format("2006-01-02 15:04:05") }
 
