@@ -182,8 +182,8 @@ func TestLargestManifestAndSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(s, got); diff != "" {
-		t.Error(diff)
+	if !reflect.DeepEqual(got, s) {
+		t.Error("read back, it is another one")
 	}
 	if got.ID() != s.Manifest.ID() {
 		t.Errorf("ID: %s", got.ID())
