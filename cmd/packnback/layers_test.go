@@ -48,6 +48,8 @@ var layers = map[string]layer{
 	internals + "ui":               {1, []string{internals + "env"}},
 	"repo/gcmodel":                 {1, nil},
 
+	internals + "view/viewtest": {2, []string{"repo/object", "repo/tree", "crypto", "chunk"}},
+
 	"protocol/internal/outbox": {2, []string{"protocol", "repo/object"}},
 
 	"repo/pack":  {2, []string{"repo/object", disk, "repo/table"}},
@@ -62,7 +64,7 @@ var layers = map[string]layer{
 
 	internals + "source":     {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env"}},
 	internals + "statcache":  {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env", "repo/table"}},
-	internals + "view":       {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env"}},
+	internals + "view":       {6, []string{"repo/object", "repo/tree", "crypto", "chunk", internals + "env", "repo/table"}},
 	internals + "authorize":  {6, []string{internals + "env"}},
 	internals + "recipients": {6, []string{"crypto", internals + "env"}},
 
