@@ -62,8 +62,8 @@ type Compressor struct {
 }
 
 // NewCompressor returns a Compressor of level l that runs at most workers
-// compressions at once. Each worker holds about 5 MiB, 10 at LevelBetter and
-// up to 40 at LevelMax.
+// compressions at once. Each worker holds about 6 MiB, 13 at LevelBetter and
+// 44 at LevelMax.
 func NewCompressor(l Level, workers int) (*Compressor, error) {
 	c := new(Compressor)
 	var err error

@@ -166,7 +166,7 @@ func TestTreeInMotion(t *testing.T) {
 			build(i)
 		}
 	}()
-	for range 200 {
+	for range 60 {
 		err := p.Walk(context.Background(), Options{Workers: 2}, func(it *Item) error {
 			if strings.Contains(it.Path, "secret") {
 				return fmt.Errorf("the walk left the tree: %q", it.Path)
@@ -198,7 +198,9 @@ func TestMovedWhileFarBelow(t *testing.T) {
 	if err := os.MkdirAll(deep, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	at := func(depth int) string { return filepath.Join(dir, strings.TrimPrefix(strings.Repeat("/d", depth), "/")) }
+	at := func(depth int) string {
+		return filepath.Join(dir, strings.TrimPrefix(strings.Repeat("/d", depth), "/"))
+	}
 	for _, depth := range []int{10, 20, 40, 60, 290} {
 		makeTree(t, at(depth), "f z")
 	}
