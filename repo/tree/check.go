@@ -108,3 +108,32 @@ func checkXattrs(xs []Xattr) error {
 	}
 	return nil
 }
+
+// FitXattrs returns those of xs, which ascend by name, that one entry may
+// have, and where others are left out a LimitError about the first of them.
+// The result shares memory with xs.
+func FitXattrs(xs []Xattr) ([]Xattr, error) {
+	if err := checkXattrs(xs); err == nil {
+		return xs, nil
+	}
+	var first error
+	fit, total := xs[:0:0], 0
+	for _, x := range xs {
+		err := checkXattrs([]Xattr{x})
+		size := len(x.Name) + len(x.Value)
+		switch {
+		case err != nil:
+		case len(fit) == MaxXattrs:
+			err = &LimitError{What: "number of extended attributes", Size: len(xs), Limit: MaxXattrs}
+		case total+size > MaxXattrBytes:
+			err = &LimitError{What: "extended attributes' total length", Size: total + size, Limit: MaxXattrBytes}
+		default:
+			total += size
+			fit = append(fit, x)
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return fit, first
+}

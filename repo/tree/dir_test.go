@@ -238,6 +238,31 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
+func TestFitXattrs(t *testing.T) {
+	big := make([]byte, MaxXattrValue)
+	var many []Xattr
+	for i := range MaxXattrs + 5 {
+		many = append(many, Xattr{fmt.Sprintf("user.%05d", i), nil})
+	}
+	for _, c := range []struct {
+		name string
+		xs   []Xattr
+		want int
+	}{
+		{"none", nil, 0},
+		{"two", []Xattr{{"a", nil}, {"b", big}}, 2},
+		{"long value", []Xattr{{"a", nil}, {"b", append(big, 0)}, {"c", nil}}, 2},
+		{"total", []Xattr{{"a", big}, {"b", big}, {"c", big}, {"d", big}, {"e", nil}}, 4},
+		{"many", many, MaxXattrs},
+	} {
+		got, err := FitXattrs(c.xs)
+		var limit *LimitError
+		if len(got) != c.want || errors.As(err, &limit) != (c.want < len(c.xs)) || checkXattrs(got) != nil {
+			t.Errorf("%s: %d of %d, %v; want %d", c.name, len(got), len(c.xs), err, c.want)
+		}
+	}
+}
+
 func TestEmitFails(t *testing.T) {
 	full := errors.New("disk full")
 	left := 3

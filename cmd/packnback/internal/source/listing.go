@@ -194,6 +194,9 @@ func (l *listing) fill() []child {
 // examine asks for the metadata of one entry.
 func (l *listing) examine(name string) child {
 	c := child{name: name}
+	if c.err = tree.CheckName(name); c.err != nil {
+		return c
+	}
 	at, flags := l.dir, unix.AT_SYMLINK_NOFOLLOW
 	if p := l.plan.child(name); p != nil && !l.inside {
 		if !p.operand {

@@ -59,7 +59,8 @@ func newStat(st *unix.Stat_t) (Stat, error) {
 
 func newTime(t unix.Timespec) tree.Time {
 	sec, nsec := t.Unix()
-	return tree.Time{Sec: sec, Nsec: uint32(nsec)}
+	// File systems in user space have been seen to give more than a second.
+	return tree.Time{Sec: sec, Nsec: uint32(max(0, min(nsec, 999_999_999)))}
 }
 
 // Place identifies a folder or file whatever its path.

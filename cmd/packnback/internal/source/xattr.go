@@ -26,8 +26,8 @@ var procHasFDs = sync.OnceValue(func() bool {
 })
 
 // Xattrs returns the extended attributes, POSIX ACLs among them, sorted by
-// name. File systems without any give none. What is returned may exceed the
-// limits of package tree.
+// name. File systems without any give none. With a *tree.LimitError come those
+// that the format has room for.
 func (it *Item) Xattrs() ([]tree.Xattr, error) {
 	if it.at == nil {
 		return nil, errMoved
@@ -58,6 +58,9 @@ func (it *Item) Xattrs() ([]tree.Xattr, error) {
 		xs = append(xs, tree.Xattr{Name: name, Value: append([]byte{}, buf[:n]...)})
 	}
 	slices.SortFunc(xs, func(a, b tree.Xattr) int { return strings.Compare(a.Name, b.Name) })
+	if xs, err = tree.FitXattrs(xs); err != nil {
+		return xs, fmt.Errorf("leaving out extended attributes of %q: %w", it.source, err)
+	}
 	return xs, nil
 }
 
