@@ -45,6 +45,7 @@ type Options struct {
 	// absolute in form ("/a/b"), is restored, and whether something below it
 	// might be. Nil selects everything. It must be safe for concurrent use.
 	Select     func(path string) (selected, below bool)
+	Sparsely   bool // Select leaves most folders out, so ask for the others singly
 	Delete     bool // remove what the snapshot's folders don't have
 	DryRun     bool // report what would be done and do nothing
 	Verify     bool // read every file again after writing it

@@ -128,7 +128,11 @@ func (r *run) pipeline(ctx context.Context) error {
 		defer close(todo)
 		defer close(ordered)
 		p := &planner{run: r, window: newWindow(), send: send}
-		if err := r.job.Reader.Walk(ctx, r.job.From, p.visit); err != nil {
+		walk := r.job.Reader.Walk
+		if r.opt.Sparsely {
+			walk = r.job.Reader.Explore
+		}
+		if err := walk(ctx, r.job.From, p.visit); err != nil {
 			return err
 		}
 		return p.flush()

@@ -160,9 +160,17 @@ func (w *window) consume(consume func(Piece, []byte, error) error) error {
 // Slice returns the bytes of plain, the content of the object of x, that x
 // stands for. A hostile tree may name bytes that are not there.
 func Slice(x tree.Extent, plain []byte) ([]byte, error) {
-	from, n := uint64(x.Offset), uint64(len(plain))
-	if x.Kind == tree.ExtentChunk && (from != 0 || x.Length != n) || from > n || x.Length > n-from {
-		return nil, &LossError{x.ID, fmt.Errorf("%w tree: wants %d bytes at %d of a %s of %d", object.ErrMalformed, x.Length, from, extentNames[x.Kind], n)}
+	if err := fits(x, uint64(len(plain))); err != nil {
+		return nil, err
 	}
-	return plain[from : from+x.Length], nil
+	return plain[x.Offset : uint64(x.Offset)+x.Length], nil
+}
+
+// fits checks that an object of n bytes has what x stands for.
+func fits(x tree.Extent, n uint64) error {
+	from := uint64(x.Offset)
+	if x.Kind == tree.ExtentChunk && (from != 0 || x.Length != n) || from > n || x.Length > n-from {
+		return &LossError{x.ID, fmt.Errorf("%w tree: wants %d bytes at %d of a %s of %d", object.ErrMalformed, x.Length, from, extentNames[x.Kind], n)}
+	}
+	return nil
 }

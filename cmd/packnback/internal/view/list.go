@@ -61,7 +61,8 @@ func LongLine(path string, e *tree.Entry, quote func(string) string) string {
 	var b strings.Builder
 	size := strconv.FormatUint(e.Size, 10)
 	if e.Type == tree.TypeChar || e.Type == tree.TypeBlock {
-		size = fmt.Sprintf("%d,%d", e.Rdev>>8&0xfff|e.Rdev>>32&^0xfff, e.Rdev&0xff|e.Rdev>>12&^0xff&0xffffffff)
+		major, minor := deviceNumbers(e.Rdev)
+		size = fmt.Sprintf("%d,%d", major, minor)
 	}
 	fmt.Fprintf(&b, "%s %5d %5d %10s %s %s", ModeString(e), e.UID, e.GID, size, Time(e.Mtime).Format("2006-01-02 15:04:05"), quote(path))
 	if e.Type == tree.TypeSymlink {

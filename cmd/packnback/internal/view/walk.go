@@ -75,6 +75,7 @@ type walker struct {
 	skipped bool      // some folder was not entered since the last record was taken
 	held    int       // bytes of the nodes on the way from the root
 	loaded  int       // bytes of the node that load returned last
+	singly  bool      // no Pushes
 	visit   func(*Item) error
 }
 
@@ -85,9 +86,19 @@ type walker struct {
 // the number of entries. Depth and size are bounded: a tree beyond that gives
 // an error that wraps object.ErrMalformed.
 func (r *Reader) Walk(ctx context.Context, from Place, visit func(*Item) error) error {
+	return r.walk(ctx, from, false, visit)
+}
+
+// Explore is Walk for callers that skip most folders: it asks for each folder
+// when it comes to it, instead of having everything pushed.
+func (r *Reader) Explore(ctx context.Context, from Place, visit func(*Item) error) error {
+	return r.walk(ctx, from, true, visit)
+}
+
+func (r *Reader) walk(ctx context.Context, from Place, singly bool, visit func(*Item) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	g, gctx := errgroup.WithContext(ctx)
-	w := &walker{ctx: gctx, g: g, reader: r, visit: visit, path: []byte(from.Path)}
+	w := &walker{ctx: gctx, g: g, reader: r, singly: singly, visit: visit, path: []byte(from.Path)}
 	err := w.entry(0, from.Entry)
 	cancel()
 	for _, s := range w.streams {
@@ -173,7 +184,7 @@ func (w *walker) object(kind object.Kind, id object.ID) (metaObject, error) {
 	if rec := w.later(id); rec != nil {
 		return w.reader.decodeMeta(w.ctx, kind, rec)
 	}
-	if kind == object.KindDir && len(w.streams) < maxStreams {
+	if kind == object.KindDir && !w.singly && len(w.streams) < maxStreams {
 		s := startStream(w.ctx, w.g, w.reader.store, id)
 		w.streams = append(w.streams, s)
 		if rec := w.next(id); rec != nil {

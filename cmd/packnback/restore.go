@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/restorer"
+	"github.com/packnback/packnback/cmd/packnback/internal/view"
+)
+
+func restoreCommand(p *program) *cli.Command {
+	return &cli.Command{
+		Name:      "restore",
+		Usage:     "restore a snapshot, or a part of one, into a folder",
+		ArgsUsage: "SNAP[:/path]",
+		Flags: append(append(snapshotFlags(), selectFlags()...),
+			&cli.StringFlag{Name: "target", Aliases: []string{"t"}, Usage: "restore into `DIR`"},
+			&cli.StringFlag{Name: "overwrite", Value: restorer.Always.String(), Usage: "what to do with files that are there: `WHEN` is always, if-changed, if-newer or never"},
+			&cli.BoolFlag{Name: "delete", Usage: "remove what the snapshot's folders don't have"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done"},
+			&cli.BoolFlag{Name: "verify", Usage: "read every file again after writing it"},
+			&cli.BoolFlag{Name: "sparse", Usage: "make holes of runs of zeros, too"},
+			&cli.BoolFlag{Name: "numeric-ids", Usage: "owners by number, whatever they are called"},
+			&cli.BoolFlag{Name: "privileged", Usage: "as root: restore devices, set-ID bits and capabilities, too"}),
+		Action: func(c *cli.Context) error {
+			ops, err := operands(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			sel, err := parseSelector(ops[0])
+			if err != nil {
+				return err
+			}
+			opt, err := p.restoreOptions(c)
+			if err != nil {
+				return err
+			}
+			return p.withReading(c, func(r *reading) error {
+				if err := r.needContent(); err != nil {
+					return err
+				}
+				return r.restore(c.Context, sel, c.String("target"), opt)
+			})
+		},
+	}
+}
+
+// restoreOptions reads restore's flags.
+func (p *program) restoreOptions(c *cli.Context) (restorer.Options, error) {
+	opt := restorer.Options{
+		Delete: c.Bool("delete"), DryRun: c.Bool("dry-run"), Verify: c.Bool("verify"), Sparse: c.Bool("sparse"),
+		NumericIDs: c.Bool("numeric-ids"), Privileged: c.Bool("privileged"),
+	}
+	target := c.String("target")
+	if target == "" {
+		return opt, withHint(usageErrorf("restore: no target given"), "name a folder with -t DIR")
+	}
+	var err error
+	if opt.Overwrite, err = restorer.ParseOverwrite(c.String("overwrite")); err != nil {
+		return opt, usageErrorf("restore: %v", err)
+	}
+	if opt.Select, opt.Sparsely, err = p.selection(c); err != nil {
+		return opt, err
+	}
+	if abs, err := filepath.Abs(target); err != nil || (abs == "/" && opt.Delete && opt.Select == nil) {
+		return opt, withHint(usageErrorf("restore: --delete in / would remove whatever was not backed up"), "say what to restore with --include")
+	}
+	return opt, nil
+}
+
+func (r *reading) restore(ctx context.Context, sel view.Selector, target string, opt restorer.Options) error {
+	snap, err := r.open(ctx, sel)
+	if err != nil {
+		return err
+	}
+	from, err := snap.Lookup(ctx, sel.Path)
+	if err != nil {
+		return err
+	}
+	job := restorer.Job{Reader: r.reader, From: from, Target: target, SetTarget: sel.Path != "", Scratch: r.scratch()}
+	report := &restoreReport{program: r.program, dry: opt.DryRun}
+	if sel.Path == "" && opt.Select == nil {
+		report.totalFiles, report.totalBytes = totalFiles(snap.Summary), snap.Summary.TotalBytes
+	}
+	started := r.env.Now()
+	progress := r.ui.Progress("restoring", report.status)
+	result, err := restorer.Restore(ctx, job, opt, report)
+	progress.Stop()
+	if err != nil {
+		return withHint(err, "what is restored is whole; the same command with --overwrite if-changed does the rest")
+	}
+	return report.finish(result, r.env.Now().Sub(started))
+}

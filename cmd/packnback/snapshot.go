@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/view"
+	"github.com/packnback/packnback/crypto"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// snapshotFlags are the flags of commands that read what is in a snapshot.
+func snapshotFlags() []cli.Flag {
+	return append(narrowFlags(),
+		&cli.BoolFlag{Name: "require-trusted", Usage: "refuse snapshots whose signing key was not declared by packnback trust"})
+}
+
+// reading is an open repository, unlocked for reading.
+type reading struct {
+	*program
+	store   store
+	reader  *view.Reader
+	purpose crypto.Purpose // of the key
+	only    view.Narrow
+	trusted bool  // --require-trusted
+	damage  error // the first finding about a chain that does not concern what is being read
+}
+
+// withReading opens the repository and the key and calls do. Findings about
+// the chains that do has read from make an error at the end, even when do
+// succeeded.
+func (p *program) withReading(c *cli.Context, do func(r *reading) error) error {
+	only, err := narrow(c)
+	if err != nil {
+		return err
+	}
+	return p.withStore(c.Context, func(s store) error {
+		k, err := p.readKey(c.Context)
+		if err != nil {
+			return err
+		}
+		o := crypto.NewOpener(k.Identities()...)
+		if err := p.addRewrap(o); err != nil {
+			return err
+		}
+		vr, err := view.NewReader(s, o)
+		if err != nil {
+			return err
+		}
+		r := &reading{program: p, store: s, reader: vr, purpose: k.Purpose(), only: only, trusted: c.Bool("require-trusted")}
+		if err := do(r); err != nil {
+			return readFault(err)
+		}
+		return r.damage
+	})
+}
+
+// readFault gives the errors of reading their exit status and a hint.
+func readFault(err error) error {
+	switch {
+	case errors.Is(err, view.ErrSelector):
+		return withHint(usageErrorf("%v", err), "packnback snapshots lists the ids")
+	case errors.Is(err, crypto.ErrNotRecipient):
+		return withHint(withStatus(statusKey, err), "use a key that the snapshot was sealed to, with --key FILE")
+	case errors.Is(err, object.ErrSignature) || view.Lost(err) && !errors.Is(err, object.CodeNotFound):
+		return withHint(withStatus(statusDamage, err), "packnback check --read-data finds what else is damaged")
+	case errors.Is(err, object.CodeNotFound):
+		return withHint(err, "packnback snapshots lists snapshots, packnback ls what is in them")
+	}
+	var several *view.AmbiguousError
+	if errors.As(err, &several) {
+		if len(several.IDs) > 0 {
+			return withHint(err, "write more digits of the id")
+		}
+		return withHint(err, "name one with --client")
+	}
+	return err
+}
+
+// parseSelector reads a SNAP or SNAP:/path operand.
+func parseSelector(operand string) (view.Selector, error) {
+	sel, err := view.ParseSelector(operand)
+	if err != nil {
+		return sel, readFault(err)
+	}
+	return sel, nil
+}
+
+// open finds the snapshot that sel names, opens it and checks who signed it.
+func (r *reading) open(ctx context.Context, sel view.Selector) (*view.Snapshot, error) {
+	snap, err := view.Resolve(ctx, r.store, sel, r.only)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := r.reader.Open(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	return opened, r.checkSigner(ctx, snap)
+}
+
+// checkSigner checks the chain that snap stands in against known_clients, and
+// records what was learned. A snapshot by an unknown signer is an error; other
+// damage is told, and is the error of the whole run later.
+func (r *reading) checkSigner(ctx context.Context, snap *object.Snapshot) error {
+	m := snap.Manifest
+	var forged error
+	err := r.checkChains(ctx, view.Narrow{Client: m.Client, Job: m.Job}, func(f view.Finding) {
+		switch {
+		case f.Severity == view.Note:
+		case f.Severity == view.Warning:
+			r.warnf("%s", f.Text)
+		case f.Forged && (f.Snapshot == snap.ID() || f.Signer == view.SigningKey(m.Signer)):
+			forged = withStatus(statusDamage, errors.New(f.Text))
+		default:
+			r.warnf("%s/%s: %s", f.Client, f.Job, f.Text)
+			if r.damage == nil {
+				r.damage = withStatus(statusDamage, fmt.Errorf("the chain of snapshots of %s/%s is damaged: %s", f.Client, f.Job, f.Text))
+			}
+		}
+	})
+	if forged != nil {
+		return forged
+	}
+	return err
+}
+
+// checkChains verifies chains against known_clients and records what was
+// learned from them.
+func (r *reading) checkChains(ctx context.Context, only view.Narrow, report func(view.Finding)) error {
+	check := view.ChainCheck{Store: r.store, Repository: r.store.ID(), Only: only, RequireTrusted: r.trusted}
+	path, err := r.knownClients()
+	if err == nil {
+		check.Known, err = view.LoadKnown(path)
+	}
+	if err != nil {
+		return withHint(err, "known_clients remembers who signs which backups; set HOME or XDG_STATE_HOME")
+	}
+	learned, err := view.VerifyChains(ctx, check, report)
+	if err != nil || len(learned.Keys)+len(learned.Heads) == 0 {
+		return err
+	}
+	return view.UpdateKnown(path, func(k *view.Known) error {
+		for _, key := range learned.Keys {
+			k.Pin(key)
+		}
+		for _, head := range learned.Heads {
+			k.Remember(head)
+		}
+		return nil
+	})
+}
+
+// needContent refuses a key that reads names only.
+func (r *reading) needContent() error {
+	if r.purpose == crypto.ForRestore {
+		return nil
+	}
+	return withStatus(statusKey, withHint(errors.New("this is a list key: it reads names and never contents"), "name the restore key with --key FILE"))
+}
+
+// scratch returns an existing folder for temporary files. /tmp is often in
+// memory, which is what the files are to save.
+func (p *program) scratch() string {
+	if dir := p.env.Getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	const disk = "/var/tmp"
+	if info, err := os.Stat(disk); err == nil && info.IsDir() {
+		return disk
+	}
+	return os.TempDir()
+}
