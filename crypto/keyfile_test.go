@@ -228,6 +228,8 @@ func TestEncryptedKey(t *testing.T) {
 	}
 }
 
+// TestPassphraseWork checks the work factor that is written and the one that is
+// refused before any work is done.
 func TestPassphraseWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second of scrypt")
@@ -236,16 +238,21 @@ func TestPassphraseWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := EncryptKeyText([]byte("text"), to)
+	sealed, err := encrypt([]byte("text"), to)
 	if err != nil {
 		t.Fatal(err)
+	}
+	line, _, _ := bytes.Cut(sealed[bytes.Index(sealed, []byte("-> scrypt ")):], []byte("\n"))
+	if !bytes.HasSuffix(line, []byte(" 17")) {
+		t.Errorf("the header says %q, want work factor 17", line)
 	}
 	id, err := PassphraseIdentity("p")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := DecryptKeyText(sealed, id); err != nil || string(got) != "text" {
-		t.Errorf("got %q, %v", got, err)
+	heavy := bytes.Replace(sealed, line, append(bytes.TrimSuffix(bytes.Clone(line), []byte("17")), "21"...), 1)
+	if _, err := decrypt(heavy, 4, []age.Identity{id}); err == nil || errors.Is(err, ErrWrongPassphrase) {
+		t.Errorf("work factor 21: got error %v, want a refusal", err)
 	}
 	for _, empty := range []func() error{
 		func() error { _, err := PassphraseRecipient(""); return err },

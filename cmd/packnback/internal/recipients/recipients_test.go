@@ -180,9 +180,8 @@ func TestNewPassphrase(t *testing.T) {
 	}
 }
 
-// sshKey returns an SSH key pair: the public line and the private file,
-// encrypted to passphrase unless that is empty.
-func sshKey(t *testing.T, passphrase string) (public string, private []byte) {
+// sshKey returns an SSH key pair: the public line and the private file.
+func sshKey(t *testing.T) (public string, private []byte) {
 	t.Helper()
 	pub, secret, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -192,21 +191,31 @@ func sshKey(t *testing.T, passphrase string) (public string, private []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var block *pem.Block
-	if passphrase == "" {
-		block, err = ssh.MarshalPrivateKey(secret, "test")
-	} else {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(secret, "test", []byte(passphrase))
-	}
+	block, err := ssh.MarshalPrivateKey(secret, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(ssh.MarshalAuthorizedKey(sshPub)), pem.EncodeToMemory(block)
 }
 
+// lockedSSHKey returns a key pair whose private file is encrypted to "for ssh",
+// with one round of the key derivation instead of the usual 16.
+func lockedSSHKey(t *testing.T) (public string, private []byte) {
+	t.Helper()
+	private, err := os.ReadFile("testdata/id_locked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := os.ReadFile("testdata/id_locked.pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pub), private
+}
+
 func TestSSHKey(t *testing.T) {
-	for _, passphrase := range []string{"", "for ssh"} {
-		public, private := sshKey(t, passphrase)
+	for name, key := range map[string]func(*testing.T) (string, []byte){"plain": sshKey, "locked": lockedSSHKey} {
+		public, private := key(t)
 		text := encrypt(t, strings.TrimSpace(public))
 		home := t.TempDir()
 		if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
@@ -217,7 +226,7 @@ func TestSSHKey(t *testing.T) {
 		}
 		got, err := source(t, map[string]string{"HOME": home}, "for ssh").Unlock(t.Context(), "restore.key", text)
 		if err != nil || string(got) != secretText {
-			t.Errorf("SSH key with passphrase %q: got %q, %v", passphrase, got, err)
+			t.Errorf("%s SSH key: got %q, %v", name, got, err)
 		}
 		_, err = source(t, nil).Unlock(t.Context(), "restore.key", text)
 		if !errors.Is(err, crypto.ErrNotRecipient) || !strings.Contains(err.Error(), "ssh-ed25519") {
@@ -300,7 +309,7 @@ func TestRecipient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, private := sshKey(t, "")
+	public, private := sshKey(t)
 	s := source(t, nil)
 	for _, spec := range []string{
 		restore.Recipient().String(),
