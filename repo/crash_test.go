@@ -26,6 +26,7 @@ func afterCrash(t *testing.T, d *crashdisk.Disk, committed []*upload, pending *u
 	defer r.Close()
 	ctx := context.Background()
 	again := *pending
+	again.promised = 0
 	s, err := r.OpenSession(ctx, SessionRequest{Client: "web1", Job: "default"})
 	if err != nil {
 		return fmt.Errorf("opening a session: %w", err)
@@ -35,6 +36,8 @@ func afterCrash(t *testing.T, d *crashdisk.Disk, committed []*upload, pending *u
 		now = append(committed[:len(committed):len(committed)], &again)
 	} else if acknowledged {
 		return errors.Join(fmt.Errorf("the acknowledged snapshot is not the head: %+v", s.Standing()), s.Close())
+	} else if err := wantPromised(s, pending.promised); err != nil {
+		return errors.Join(err, s.Close())
 	}
 	if err := wantSound(r, now...); err != nil {
 		return errors.Join(fmt.Errorf("before going on: %w", err), s.Close())
@@ -54,6 +57,19 @@ func afterCrash(t *testing.T, d *crashdisk.Disk, committed []*upload, pending *u
 		return fmt.Errorf("the upload after: %w", err)
 	}
 	return wantSound(r, append(committed[:len(committed):len(committed)], &again, next)...)
+}
+
+// wantPromised checks that what a store called durable was adopted.
+func wantPromised(s *Session, promised uint64) error {
+	if promised == 0 {
+		return nil
+	}
+	for _, a := range s.Standing().Adopted {
+		if a.Durable >= promised {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d puts were called durable; adopted: %+v", promised, s.Standing().Adopted)
 }
 
 // wantAdopted checks that what a store called durable needs no sending again.
@@ -231,6 +247,57 @@ func TestKillThenPowerCut(t *testing.T) {
 			}
 		}
 		if n < step {
+			return
+		}
+	}
+}
+
+// TestAdoptionCut cuts off the session that continues an upload that was cut
+// off, at each step, by a kill and by a power cut.
+func TestAdoptionCut(t *testing.T) {
+	base, committed := uploadsBefore(t, 1)
+	u := newUpload(100, committed[0])
+	p := base.Process()
+	s, err := openRepository(t, p).OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range u.records()[:6] {
+		if err := s.Put(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	u.promised = 6
+	for step := 1; ; step++ {
+		d := base.Crash(crashdisk.KeepAll)
+		p := d.Process()
+		n := 0
+		d.After(func(op crashdisk.Op) {
+			if op.Kind.Changes() {
+				if n++; n == step {
+					p.Kill()
+				}
+			}
+		})
+		s, err := openRepository(t, p).OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default"})
+		if err == nil {
+			err = s.Checkpoint(t.Context())
+		}
+		d.After(nil)
+		p.Kill()
+		for _, seed := range crashSeeds {
+			if err := afterCrash(t, d.Crash(seed), committed, u, false); err != nil {
+				t.Fatalf("adoption cut after step %d, seed %d: %v", step, seed, err)
+			}
+		}
+		if n < step {
+			if err != nil {
+				t.Fatal(err)
+			}
 			return
 		}
 	}

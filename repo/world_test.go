@@ -61,6 +61,7 @@ type upload struct {
 	root     object.ID
 	manifest *object.Manifest
 	sealed   []byte
+	promised uint64 // puts that a store called durable
 }
 
 // newUpload makes the upload number n of a job: five new files in a tree that
@@ -107,6 +108,7 @@ func (u *upload) sendTo(ctx context.Context, s *Session) (object.Receipt, error)
 				if err := s.Checkpoint(ctx); err != nil {
 					return object.Receipt{}, err
 				}
+				u.promised = s.Durable()
 			}
 		}
 	}
