@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"reflect"
+	"runtime"
 	"sort"
 	"strings"
 	"testing"
@@ -291,4 +293,72 @@ func TestEmitFails(t *testing.T) {
 	if _, err := w.Close(); err != nil {
 		t.Errorf("Close of an empty directory afterwards: %v", err)
 	}
+}
+
+// TestMillionEntries shows that neither side's memory grows with a directory.
+// Its nodes are kept in a file, so that the heap holds nothing else.
+func TestMillionEntries(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "nodes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	type place struct {
+		at   int64
+		size int
+		refs []object.ID
+	}
+	nodes := make(map[object.ID]place)
+	end := int64(0)
+	w := NewDirWriter(func(kind object.Kind, refs []object.ID, b []byte) (object.ID, error) {
+		id := testID(kind, refs, b)
+		nodes[id] = place{end, len(b), append([]object.ID(nil), refs...)}
+		n, err := f.Write(b)
+		end += int64(n)
+		return id, err
+	})
+	before, peak := heap(), uint64(0)
+	const n = 1_000_000
+	name := make([]byte, 0, 64)
+	for i := range n {
+		e := smallFile(i, string(fmt.Appendf(name, "%09d-file", i)))
+		if err := w.Add(&e); err != nil {
+			t.Fatal(err)
+		}
+		if i%250_000 == 249_999 {
+			peak = max(peak, heap())
+		}
+	}
+	id, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for e, err := range ReadDir(func(_ object.Kind, id object.ID) ([]object.ID, []byte, error) {
+		p := nodes[id]
+		b := make([]byte, p.size)
+		_, err := f.ReadAt(b, p.at)
+		return p.refs, b, err
+	}, id) {
+		if err != nil || e.Size != uint64(i%4096+1) {
+			t.Fatalf("entry %d: %+v, %v", i, e, err)
+		}
+		if i++; i%250_000 == 0 {
+			peak = max(peak, heap())
+		}
+	}
+	if i != n {
+		t.Errorf("%d entries read, want %d", i, n)
+	}
+	if grown := int64(peak) - int64(before); grown > 16<<20 {
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	t.Logf("%d nodes, %d bytes, heap grew from %d to %d", len(nodes), end, before, peak)
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

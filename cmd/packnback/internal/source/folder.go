@@ -34,7 +34,7 @@ const (
 	// openPath is for folders that are only passed through: search permission
 	// on them is enough.
 	openPath = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	openList = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	openList = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOATIME | unix.O_CLOEXEC
 )
 
 // openAt is openat(2) without a mode. With O_NOATIME among the flags it tries

@@ -24,7 +24,7 @@ type request struct {
 	source string // absolute path
 	plan   *planNode
 	inside bool   // everything in the folder belongs to the backup
-	follow bool   // it is on the way to an operand: follow a symlink
+	follow bool   // it is the working folder or on the way to an operand: follow a symlink
 	dev    uint64 // the file system to stay on; with mounts, that of the folder itself
 	mounts bool   // the folder may be on any file system
 }
@@ -116,19 +116,21 @@ func (r request) open(opt *Options, ahead bool) *listing {
 func (l *listing) openDir() error {
 	flags := openPath
 	if l.inside {
-		flags = openList | unix.O_NOATIME
-	} else if !l.follow {
-		flags |= unix.O_NOFOLLOW
+		flags = openList
+	}
+	nofollow := unix.O_NOFOLLOW
+	if l.follow {
+		nofollow = 0
 	}
 	dir, name := unix.AT_FDCWD, l.source
 	if l.parent != nil {
 		dir, name = l.parent.fd, l.name
 	}
-	fd, err := openAt(dir, name, flags)
+	fd, err := openAt(dir, name, flags|nofollow)
 	if l.inside && (err == unix.EACCES || err == unix.EPERM) {
 		// Its own metadata can still be had.
 		l.listErr = err
-		fd, err = openAt(dir, name, openPath|unix.O_NOFOLLOW)
+		fd, err = openAt(dir, name, openPath|nofollow)
 	}
 	if err != nil {
 		return err

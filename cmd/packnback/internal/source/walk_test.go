@@ -168,6 +168,17 @@ func TestOperands(t *testing.T) {
 	}
 }
 
+func TestWorkdirBehindSymlink(t *testing.T) {
+	dir := t.TempDir()
+	makeTree(t, dir, "d real/a", "f real/a/x", "l link real")
+	for _, operand := range []string{".", "a"} {
+		got := walkAll(t, filepath.Join(dir, "link"), []string{operand}, Options{})
+		if diff := cmp.Diff(walked{[]string{"/", "a/", "a/x"}, nil}, got, cmp.AllowUnexported(walked{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", operand, diff)
+		}
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	for _, operands := range [][]string{
 		nil, {""}, {"a\x00"}, {"a/x", "../a/y"}, {".", "/etc"}, {".", ".."}, {"/", "."}, {"..", "../../x"},
