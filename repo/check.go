@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/internal/disk"
@@ -135,6 +136,9 @@ func (c *checker) snapshots(ctx context.Context, folder string) ([]received, err
 		}
 		name := folder + "/" + e.Name
 		id, err := object.ParseID(e.Name)
+		if err != nil && strings.HasSuffix(e.Name, newSuffix) {
+			continue // a crash left it, and a prune will remove it
+		}
 		if err != nil {
 			c.problem(Problem{What: "snapshot", Name: name, Detail: "a file that is no snapshot's name"})
 			continue

@@ -106,6 +106,12 @@ func (p *publication) attempt(ctx context.Context, v *view, last bool) (snap *ob
 	if err := p.build(ctx, v); err != nil {
 		return nil, false, err
 	}
+	if err := p.weigh(ctx, v); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !last {
+			return nil, true, nil
+		}
+		return nil, false, notFoundIsDamage(err)
+	}
 	gc, err := p.s.r.lockGC(ctx, shared)
 	if err != nil {
 		return nil, false, err

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"slices"
 	"sort"
 
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
+	"github.com/packnback/packnback/repo/table"
 )
 
 // marker finds what is reachable in one view. Its memory is two bits a row of
@@ -24,6 +26,11 @@ type marker struct {
 	expanded bitmap // reached, and so is what it refers to
 	packs    []markedPack
 	places   [][]int32 // by segment and ordinal: index into packs
+	outside  bool      // some packs are outside: see markedPack
+
+	// metadataOnly leaves out the key objects of chunks and bundles, whose
+	// records then need not be read. Set it before run.
+	metadataOnly bool
 
 	// missing is called for every ref that has no location, as often as it is
 	// met; by is zero for a root.
@@ -33,7 +40,9 @@ type marker struct {
 // markedPack is a pack of the view.
 type markedPack struct {
 	index.Pack
-	pending int // rows that are reached and not expanded
+	pending int  // rows that are reached and not expanded
+	done    int  // rows that were expanded: a sender may put a folder before what is in it
+	outside bool // locations in it are looked over, as if they were not there
 }
 
 type bitmap []uint64
@@ -111,9 +120,22 @@ func (m *marker) mark(id, by object.ID) error {
 		if err != nil {
 			return err
 		}
-		if c < worst {
-			best, worst = f, c
+		if c >= worst {
+			continue
 		}
+		if m.outside {
+			p, err := m.packOf(f.Position)
+			if err != nil {
+				return err
+			}
+			if p.outside {
+				continue
+			}
+		}
+		best, worst = f, c
+	}
+	if worst > quarantined {
+		return nil // all of them are outside
 	}
 	if m.reached.has(best.Position) {
 		return nil
@@ -147,10 +169,13 @@ func (m *marker) run(ctx context.Context) error {
 				return interrupted(err)
 			}
 			again = true
+			done := m.packs[i].done
 			if err := m.expandPack(&m.packs[i]); err != nil {
 				return err
 			}
-			m.packs[i].pending = 0 // what is left of it can't be read
+			if m.packs[i].done == done {
+				m.packs[i].pending = 0 // what is left of it can't be read
+			}
 		}
 	}
 	return nil
@@ -227,6 +252,7 @@ func (m *marker) expand(p *markedPack, rec record, read func() (key object.ID, r
 	}
 	m.expanded.set(found[at].Position)
 	p.pending--
+	p.done++
 	if !key.IsZero() {
 		if err := m.mark(key, rec.id); err != nil {
 			return err
@@ -234,6 +260,85 @@ func (m *marker) expand(p *markedPack, rec record, read func() (key object.ID, r
 	}
 	for _, ref := range refs {
 		if err := m.mark(ref, rec.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bytes returns the length of all records that were reached.
+func (m *marker) bytes() (total uint64, err error) {
+	for position := range m.v.set.Len() {
+		if !m.reached.has(position) {
+			continue
+		}
+		e, err := m.v.set.Entry(position)
+		if err != nil {
+			return 0, damaged("the index", err, repairCommand)
+		}
+		total += uint64(e.Length)
+	}
+	return total, nil
+}
+
+// ids yields the ids of what was reached, ascending.
+func (m *marker) ids() iter.Seq2[[]byte, error] {
+	var inputs []iter.Seq2[[]byte, error]
+	for i, seg := range m.v.set.Segments() {
+		inputs = append(inputs, func(yield func([]byte, error) bool) {
+			position := m.v.set.Start(i)
+			for e, err := range seg.Entries(0) {
+				if err == nil && !m.reached.has(position) {
+					position++
+					continue
+				}
+				position++
+				if !yield(e.ID[:], err) {
+					return
+				}
+			}
+		})
+	}
+	return table.Merge(inputs...)
+}
+
+// markUpload marks what an upload's objects refer to outside of its own packs,
+// as far as they are durable.
+func (m *marker) markUpload(s *sessionState) error {
+	silent := m.missing
+	m.missing = func(object.ID, object.ID) {} // its own objects aren't in the index
+	defer func() { m.missing = silent }()
+	if !s.base.IsZero() {
+		if err := m.markSnapshot(s.base); err != nil {
+			return err
+		}
+	}
+	return m.v.r.uploadRefs(s, m.mark)
+}
+
+// uploadRefs yields what the objects of an upload refer to, with the object
+// that does, as far as they are durable.
+func (r *Repository) uploadRefs(s *sessionState, yield func(ref, by object.ID) error) error {
+	for _, p := range s.packs {
+		f, err := r.fs.Open(p.name.Path(p.typ))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return storeError("opening", p.name.Path(p.typ), err)
+		}
+		_, err = scanPack(f, p, func(_ uint32, h object.Header, refs []object.ID) error {
+			for _, ref := range append(refs, h.Key) {
+				if ref.IsZero() {
+					continue
+				}
+				if err := yield(ref, h.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 	}

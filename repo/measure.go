@@ -1,17 +1,211 @@
 package repo
 
-import "github.com/packnback/packnback/repo/object"
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strconv"
 
-// measure completes what a commit knows of its snapshot and says what is
-// unusual about it. h is the head before it. It reads nothing but what the
-// upload brought, so its time is bounded by that.
-func (s *Session) measure(h *head, m *object.Manifest, sums object.Measures) (object.Measures, object.Flags) {
-	var flags object.Flags
-	if h.seq > 0 && h.signer != m.Signer {
-		flags |= object.FlagNewSigner
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/retention"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// historySize is the length of an encoded history: packnback-repository(5),
+// "HEADS".
+const historySize = 4 + 32 + 8 + 8 + retention.HistoryDays*24
+
+// history is what a head remembers of its job in order to know what is unusual.
+type history struct {
+	retention.History
+	all uint64 // bytes reachable from the newest snapshot, as far as the store counted
+}
+
+func (h *history) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, h.Snapshots)
+	dst = append(dst, h.Signer[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(h.First))
+	dst = binary.BigEndian.AppendUint64(dst, h.all)
+	for _, d := range h.Days {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(d.Number))
+		dst = binary.BigEndian.AppendUint64(dst, d.New)
+		dst = binary.BigEndian.AppendUint64(dst, d.Gone)
 	}
-	return sums, flags
+	return dst
+}
+
+// unmarshalHistory is append's inverse; nothing at all is an empty history. A
+// history of any other length was written by a program that counts otherwise:
+// the job's is begun anew, which flags nothing for its first snapshots.
+func unmarshalHistory(b []byte) history {
+	var h history
+	if len(b) != historySize {
+		return h
+	}
+	f := fields{b: b}
+	h.Snapshots = f.uint32()
+	copy(h.Signer[:], f.take(len(h.Signer)))
+	h.First = int64(f.uint64())
+	h.all = f.uint64()
+	for i := range h.Days {
+		h.Days[i] = retention.Day{Number: int64(f.uint64()), New: f.uint64(), Gone: f.uint64()}
+	}
+	return h
+}
+
+// commitOf is what the rule for unusual snapshots looks at.
+func (h *history) commitOf(snap *object.Snapshot) retention.Commit {
+	return retention.Commit{
+		Received: snap.Received, New: snap.Measures.NewContent, Gone: snap.Measures.GoneBytes,
+		All: snap.Measures.AllBytes, Previous: h.all, Signer: snap.Manifest.Signer,
+	}
 }
 
 // remember returns the history of a head after snap became its newest.
-func remember(history []byte, snap *object.Snapshot) []byte { return history }
+func remember(old []byte, snap *object.Snapshot) []byte {
+	h := unmarshalHistory(old)
+	h.History = h.After(h.commitOf(snap), snap.Flags)
+	h.all = snap.Measures.AllBytes
+	return h.append(nil)
+}
+
+// measure completes what is known of a snapshot that is about to become the
+// newest of head h, and says what is unusual about it.
+func (p *publication) measure(h *head, snap *object.Snapshot) {
+	past := unmarshalHistory(h.history)
+	m := &snap.Measures
+	*m = p.s.sums
+	m.GoneObjects, m.GoneBytes = p.gone.objects, p.gone.bytes
+	m.AllBytes = max(past.all-min(past.all, m.GoneBytes)+m.NewBytes, m.NewBytes)
+	snap.Flags |= past.Judge(past.commitOf(snap), p.s.r.thresholds())
+}
+
+// thresholds returns the settings of the rule for unusual snapshots.
+func (r *Repository) thresholds() retention.Thresholds {
+	factor, err := strconv.ParseFloat(r.value(settingFactor), 64)
+	if err != nil {
+		factor = 0 // the default
+	}
+	return retention.Thresholds{
+		New: int(r.percent(settingNew)), Gone: int(r.percent(settingGone)),
+		Rate: int(r.percent(settingRate)), Factor: int(factor * 10),
+	}
+}
+
+// gone is what the snapshot before reaches and the new one doesn't.
+type gone struct {
+	objects, bytes uint64
+}
+
+// weigh counts what is gone, by descending from the previous snapshot's root as
+// far as the upload refers to nothing any more: its work is bounded by what has
+// changed, its memory is flat. What is shared with an unchanged folder and not
+// referred to by a changed one counts as gone although it isn't; prune counts
+// anew.
+func (p *publication) weigh(ctx context.Context, v *view) error {
+	p.gone = gone{}
+	if p.m.Prev.IsZero() {
+		return nil
+	}
+	prev, err := p.s.r.findSnapshot(p.m.Prev)
+	if errors.Is(err, object.CodeNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seen, err := p.sorter("weighed")
+	if err != nil {
+		return err
+	}
+	defer seen.Close()
+	level, err := p.sorter("level0")
+	if err != nil {
+		return err
+	}
+	if err := level.Add(prev.Manifest.Root[:]); err != nil {
+		return errors.Join(err, level.Close())
+	}
+	for n := 1; level.Len() > 0; n++ {
+		next, err := p.sorter("level" + strconv.Itoa(n%2))
+		if err != nil {
+			return errors.Join(err, level.Close())
+		}
+		err = p.weighLevel(ctx, v, level, next, seen)
+		if err = errors.Join(err, level.Close()); err != nil {
+			return errors.Join(err, next.Close())
+		}
+		level = next
+	}
+	return level.Close()
+}
+
+func (p *publication) sorter(name string) (*table.Sorter, error) {
+	s, err := table.NewSorter(p.s.r.fs, p.s.scratch.file(name), rootLayout, descendMemory)
+	if err != nil {
+		return nil, storeError("sorting in", p.s.scratch.dir, err)
+	}
+	return s, nil
+}
+
+func (p *publication) weighLevel(ctx context.Context, v *view, level, next, seen *table.Sorter) error {
+	for row, err := range table.Dedup(level.Rows()) {
+		if err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return interrupted(err)
+		}
+		id := object.ID(row)
+		kept, err := p.keeps(id, seen)
+		if err != nil {
+			return err
+		}
+		if kept {
+			continue
+		}
+		if err := seen.Add(row); err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+		if err := p.weighOne(v, id, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keeps reports whether the upload refers to id or has it, or whether it was
+// counted already.
+func (p *publication) keeps(id object.ID, seen *table.Sorter) (bool, error) {
+	if id == p.m.Root {
+		return true, nil
+	}
+	for _, s := range []*table.Sorter{seen, p.s.needs} {
+		if has, err := s.Has(id[:]); err != nil || has {
+			return has, err
+		}
+	}
+	return p.s.stored(id)
+}
+
+func (p *publication) weighOne(v *view, id object.ID, next *table.Sorter) error {
+	where, found, err := v.presence(id)
+	if err != nil || where == absent {
+		return err
+	}
+	p.gone.objects++
+	p.gone.bytes += uint64(found.Length)
+	if !found.Kind.HasRefs() {
+		return nil
+	}
+	refs, err := v.refs(found)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs[:len(refs)-1] { // the last one is its key object
+		if err := next.Add(ref[:]); err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+	}
+	return nil
+}

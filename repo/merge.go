@@ -209,7 +209,14 @@ func (r *Repository) replaceVisible(ctx context.Context, was *head, old []visibl
 	if at < 0 {
 		return errStale
 	}
-	h.visible = slices.Delete(h.visible, at, at+len(old))
+	return r.swapVisible(h, at, len(old), tmp, rows)
+}
+
+// swapVisible puts the durable set tmp in the place of n of the head's visible
+// sets from at on. The caller holds head.lock.
+func (r *Repository) swapVisible(h *head, at, n int, tmp string, rows uint64) error {
+	old := slices.Clone(h.visible[at : at+n])
+	h.visible = slices.Delete(h.visible, at, at+n)
 	if err := r.publishVisible(h, tmp, rows); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type publication struct {
 	visible  string // built visible set, "" when it has no new ids
 	ids      uint64 // of the visible set
 	snapshot string // built snapshot file, "" while there is none
+	gone     gone
 }
 
 // already returns the snapshot if it is the job's head: the answer to an
@@ -185,7 +186,7 @@ func (p *publication) enterCurrent(ctx context.Context, h *head) (*object.Snapsh
 	if err != nil {
 		return nil, err
 	}
-	snap.Measures, snap.Flags = p.s.measure(h, p.m, p.s.sums)
+	p.measure(h, snap)
 	p.snapshot = p.s.scratch.file("snapshot")
 	return snap, createFile(p.s.r.fs, p.snapshot, snap.Append(nil))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
@@ -83,43 +82,7 @@ func (rp *repairer) markRoots(m *marker, roots *table.Sorter) error {
 		}
 	}
 	for _, s := range rp.uploads {
-		if err := rp.markUpload(m, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// markUpload marks what an upload's objects refer to outside of its own packs.
-func (rp *repairer) markUpload(m *marker, s *sessionState) error {
-	silent := m.missing
-	m.missing = func(object.ID, object.ID) {} // its own objects aren't in the index
-	defer func() { m.missing = silent }()
-	if !s.base.IsZero() {
-		if err := m.markSnapshot(s.base); err != nil {
-			return err
-		}
-	}
-	for _, p := range s.packs {
-		f, err := rp.r.fs.Open(p.name.Path(p.typ))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return storeError("opening", p.name.Path(p.typ), err)
-		}
-		_, err = scanPack(f, p, func(_ uint32, h object.Header, refs []object.ID) error {
-			for _, ref := range append(refs, h.Key) {
-				if ref.IsZero() {
-					continue
-				}
-				if err := m.mark(ref, h.ID); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err := m.markUpload(s); err != nil {
 			return err
 		}
 	}
@@ -265,34 +228,9 @@ func (rp *repairer) exactVisible(ctx context.Context, v *view, h *head, id objec
 		return err
 	}
 	tmp := rp.scratch.file("visible")
-	rows, err := rp.r.writeReached(tmp, m, rp.scratch)
+	rows, err := rp.r.writeVisible(tmp, m.ids())
 	if err != nil || rows == 0 {
 		return err
 	}
 	return rp.r.publishVisible(h, tmp, rows)
-}
-
-// writeReached writes the ids that m has reached to the visible set tmp.
-func (r *Repository) writeReached(tmp string, m *marker, scratch *scratch) (uint64, error) {
-	ids, err := table.NewSorter(r.fs, scratch.file("reached"), visibleLayout, listMemory)
-	if err != nil {
-		return 0, storeError("sorting in", scratch.dir, err)
-	}
-	defer ids.Close()
-	for position := range m.v.set.Len() {
-		if !m.reached.has(position) {
-			continue
-		}
-		e, err := m.v.set.Entry(position)
-		if err == nil {
-			err = ids.Add(e.ID[:])
-		}
-		if err != nil {
-			return 0, storeError("sorting in", scratch.dir, err)
-		}
-	}
-	if ids.Len() == 0 {
-		return 0, nil
-	}
-	return r.writeVisible(tmp, ids.Rows())
 }

@@ -38,6 +38,7 @@ type tuning struct {
 	checkpointBytes int64         // received since the last checkpoint
 	checkpointEvery time.Duration // while there is activity
 	sorterMemory    int           // bytes, for each of a session's two sorters
+	acknowledge     time.Duration // how long a prune waits for sessions to take notice of its list
 }
 
 func defaultTuning() tuning {
@@ -47,6 +48,7 @@ func defaultTuning() tuning {
 		checkpointBytes: 64 << 20,
 		checkpointEvery: 5 * time.Second,
 		sorterMemory:    8 << 20,
+		acknowledge:     30 * time.Second,
 	}
 }
 

@@ -126,8 +126,8 @@ func (s *sim) backup(day, second int, good, lostCache bool) {
 			c.Gone += b
 		}
 	}
-	flags, h := s.history.Judge(c, Thresholds{})
-	s.history = h
+	flags := s.history.Judge(c, Thresholds{})
+	s.history = s.history.After(c, flags)
 	s.nr++
 	unusual := flags.Unusual()
 	if unusual {
@@ -301,7 +301,9 @@ func TestFirstSnapshotsAreNotUnusual(t *testing.T) {
 	var h History
 	var flags object.Flags
 	for i := range warmUp {
-		flags, h = h.Judge(Commit{Received: int64(i) * dayNanos, New: 1000, Gone: 900, All: 1000, Previous: 900}, Thresholds{})
+		c := Commit{Received: int64(i) * dayNanos, New: 1000, Gone: 900, All: 1000, Previous: 900}
+		flags = h.Judge(c, Thresholds{})
+		h = h.After(c, flags)
 		if flags != 0 {
 			t.Errorf("snapshot %d of a job: flags %#x", i+1, flags)
 		}
@@ -317,7 +319,7 @@ func TestFirstSnapshotsAreNotUnusual(t *testing.T) {
 		{"another signer", Commit{All: 1, Previous: 1, Signer: [32]byte{9}}, object.FlagNewSigner},
 	} {
 		c.c.Received = 2 * dayNanos
-		if flags, _ := h.Judge(c.c, Thresholds{}); flags != c.want {
+		if flags := h.Judge(c.c, Thresholds{}); flags != c.want {
 			t.Errorf("%s: flags %#x, want %#x", c.name, flags, c.want)
 		}
 	}
@@ -329,7 +331,9 @@ func TestRareBackups(t *testing.T) {
 	var h History
 	for i := range 12 {
 		var flags object.Flags
-		flags, h = h.Judge(Commit{Received: int64(i) * 28 * dayNanos, New: 150, Gone: 150, All: 1000, Previous: 1000}, Thresholds{})
+		c := Commit{Received: int64(i) * 28 * dayNanos, New: 150, Gone: 150, All: 1000, Previous: 1000}
+		flags = h.Judge(c, Thresholds{})
+		h = h.After(c, flags)
 		if flags != 0 {
 			t.Errorf("backup %d: flags %#x", i, flags)
 		}

@@ -80,40 +80,46 @@ const (
 	warmUp = 2
 )
 
-// Judge returns the flags of the snapshot c and h as it is after it. A flagged
-// snapshot leaves no trace in the history's bytes, so that an attack doesn't
-// become the usual; it stays flagged until an administrator acknowledges it.
-func (h History) Judge(c Commit, t Thresholds) (object.Flags, History) {
+// Judge returns the flags of a snapshot that follows the history h.
+func (h *History) Judge(c Commit, t Thresholds) object.Flags {
 	t = t.orDefault()
-	today := c.Received / dayNanos
 	var flags object.Flags
 	if h.Snapshots >= 1 && h.Signer != c.Signer {
 		flags |= object.FlagNewSigner
 	}
-	if h.Snapshots >= warmUp {
-		if exceeds(c.New, c.All, t.New) {
-			flags |= object.FlagMostlyNew
-		}
-		if exceeds(c.Gone, c.Previous, t.Gone) {
-			flags |= object.FlagMostlyOld
-		}
-		if h.rateExceeded(today, c, t) {
-			flags |= object.FlagRate
-		}
+	if h.Snapshots < warmUp {
+		return flags
 	}
+	if exceeds(c.New, c.All, t.New) {
+		flags |= object.FlagMostlyNew
+	}
+	if exceeds(c.Gone, c.Previous, t.Gone) {
+		flags |= object.FlagMostlyOld
+	}
+	if h.rateExceeded(c.Received/dayNanos, c, t) {
+		flags |= object.FlagRate
+	}
+	return flags
+}
+
+// After returns the history with the snapshot c in it, which got the flags. A
+// flagged snapshot leaves no trace in the history's bytes, so that an attack
+// doesn't become the usual; nor does the first one, which is all new.
+func (h History) After(c Commit, flags object.Flags) History {
+	today := c.Received / dayNanos
 	if h.Snapshots == 0 {
 		h.First = today
 	}
-	h.Snapshots++
-	h.Signer = c.Signer
-	if flags == 0 && h.Snapshots > 1 {
+	if flags == 0 && h.Snapshots > 0 {
 		d := h.day(today)
 		d.Number = today
 		d.New += c.New
 		d.Gone += c.Gone
 		h.Days[today%HistoryDays] = d
 	}
-	return flags, h
+	h.Snapshots++
+	h.Signer = c.Signer
+	return h
 }
 
 // exceeds reports whether part is more than percent of whole.

@@ -1,0 +1,306 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/packnback/packnback/repo/index"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// fewExpired is how many snapshots of a client may always go at once, whatever
+// share of them that is: with a handful of snapshots every share is large.
+const fewExpired = 5
+
+// checkShare refuses to delete most of a client's snapshots at once: a policy
+// that was set wrong, or a clock, does that more often than a person.
+func (p *pruning) checkShare(ctx context.Context) error {
+	if p.opt.Yes || p.opt.DryRun || len(p.expired) <= fewExpired {
+		return nil
+	}
+	all, gone := map[string]int{}, map[string]int{} // by client
+	for _, folder := range []string{"snapshots", "trash"} {
+		err := p.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
+			all[s.Manifest.Client]++
+			if folder == "trash" && slices.Contains(p.expired, s.ID()) {
+				gone[s.Manifest.Client]++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	limit := p.r.percent(settingMaxDeleted)
+	for client, n := range gone {
+		if n > fewExpired && float64(n)*100 > limit*float64(all[client]) {
+			return object.CodeBraked.Errorf("%d of the %d snapshots of %s would be deleted for good, which is more than %g %% (setting %s); nothing was deleted; look at them, then use --yes, or bring them back with unforget",
+				n, all[client], client, limit, settingMaxDeleted)
+		}
+	}
+	return nil
+}
+
+// estimate fills in the result of a dry run.
+func (p *pruning) estimate(m *marker) error {
+	s := &sweeping{p: p, v: m.v}
+	position := -1
+	err := s.count(context.Background(), func(index.Entry) (bool, error) {
+		position++
+		in, err := m.packOf(position)
+		return err == nil && !in.outside && !m.reached.has(position), err
+	})
+	if err != nil {
+		return err
+	}
+	rewrite, err := s.choose()
+	if err != nil {
+		return err
+	}
+	res := &p.result
+	res.Snapshots = len(p.expired)
+	res.Strays = len(p.strays)
+	for _, x := range p.strays {
+		res.BytesFreed += uint64(x.size)
+	}
+	for _, u := range rewrite {
+		u.gone, u.copied = true, true
+		res.PacksRewritten++
+		res.BytesCopied += u.live
+		res.BytesFreed += u.unused()
+	}
+	for i := range s.use {
+		if u := &s.use[i]; u.gone && !u.copied {
+			res.PacksDeleted++
+			res.BytesFreed += uint64(u.Size)
+		}
+	}
+	s.tally()
+	return nil
+}
+
+// tally adds up what stays.
+func (s *sweeping) tally() {
+	res := &s.p.result
+	res.ObjectsKept, res.BytesKept, res.BytesUnused = 0, 0, 0
+	for i := range s.use {
+		u := &s.use[i]
+		res.ObjectsKept += u.kept
+		switch {
+		case !u.gone:
+			res.BytesKept += uint64(u.Size)
+			res.BytesUnused += u.unused()
+		case u.copied:
+			res.BytesKept += u.live
+		}
+	}
+}
+
+// finish does what needs no lock and may be left out without harm: visible sets
+// become exact, and clients are charged what their snapshots reach.
+func (p *pruning) finish(ctx context.Context) error {
+	p.say("counting anew what clients see and use")
+	clients, err := list(p.r.fs, "heads")
+	if err != nil {
+		return err
+	}
+	for _, client := range clients {
+		jobs, err := list(p.r.fs, "heads/"+client.Name)
+		if err != nil {
+			return err
+		}
+		for _, job := range jobs {
+			if err := p.exactVisible(ctx, client.Name, job.Name); err != nil {
+				return err
+			}
+		}
+		if err := p.rebase(ctx, client.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exactVisible replaces a job's visible sets, which may hold too much, by what
+// its newest snapshot reaches. If the job commits meanwhile, its sets stay.
+func (p *pruning) exactVisible(ctx context.Context, client, job string) error {
+	h, err := p.r.readHead(client, job)
+	if err != nil || len(h.visible) == 0 {
+		return err
+	}
+	v, err := p.r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	m, err := newMarker(v, func(object.ID, object.ID) {})
+	if err != nil {
+		return err
+	}
+	m.metadataOnly = true
+	gone, err := p.r.onlyLink(h.id)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		if err := m.markSnapshot(h.id); err != nil {
+			return err
+		}
+	}
+	if err := m.run(ctx); err != nil {
+		return err
+	}
+	tmp := p.scratch.file("visible")
+	rows, err := p.r.writeVisible(tmp, m.ids())
+	if err != nil {
+		return err
+	}
+	bytes, err := m.bytes()
+	if err != nil {
+		return err
+	}
+	if err := p.publishExact(ctx, h, tmp, rows, bytes); err != nil {
+		return err
+	}
+	if err := p.r.fs.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storeError("removing", tmp, err)
+	}
+	return nil
+}
+
+// publishExact puts the set tmp in the place of all visible sets of was, unless
+// the head has moved since, or an upload of the job is running: what it relies
+// on by the old sets must still be visible when it has become the head. bytes is
+// what was's snapshot reaches, of which its history had an estimate.
+func (p *pruning) publishExact(ctx context.Context, was *head, tmp string, rows, bytes uint64) error {
+	lock, err := p.r.lockHead(ctx, was.client, was.job)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	h, err := p.r.readHead(was.client, was.job)
+	if err != nil || h.id != was.id || !slices.Equal(h.visible, was.visible) {
+		return err
+	}
+	past := unmarshalHistory(h.history)
+	exact := len(h.visible) == 1 && h.visible[0].rows == rows // a superset of the same size
+	if exact && past.all == bytes {
+		return nil
+	}
+	running := false
+	err = p.r.eachSession(func(id object.SessionID, s *sessionState, err error) error {
+		if err == nil && !running && s.client == h.client && s.job == h.job {
+			running, err = p.r.alive(sessionName(id))
+		}
+		return err
+	})
+	if err != nil || running {
+		return err
+	}
+	past.all = bytes
+	h.history = past.append(nil)
+	if exact {
+		return p.r.writeHead(h)
+	}
+	return p.r.swapVisible(h, 0, len(h.visible), tmp, rows)
+}
+
+// onlyLink reports whether nothing but its link is left of a snapshot.
+func (r *Repository) onlyLink(id object.ID) (bool, error) {
+	for _, folder := range []string{"snapshots", "trash"} {
+		there, err := exists(r.fs, snapshotName(folder, id))
+		if err != nil || there {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// rebaseTries is how often rebase begins again because the client committed.
+const rebaseTries = 3
+
+// rebase charges a client what its snapshots reach, and what was received since
+// that was looked up. A client that commits all the time keeps its old charge,
+// which is too high rather than too low.
+func (p *pruning) rebase(ctx context.Context, client string) error {
+	for range rebaseTries {
+		before, err := p.r.chargedNow(ctx, client)
+		if err != nil {
+			return err
+		}
+		total, err := p.reachedBy(ctx, client)
+		if err != nil {
+			return err
+		}
+		done, err := p.r.recharge(ctx, client, before, total)
+		if err != nil || done {
+			return err
+		}
+	}
+	return nil
+}
+
+// reachedBy returns the bytes of the objects that a client's snapshots reach,
+// each counted once, without the key objects of contents.
+func (p *pruning) reachedBy(ctx context.Context, client string) (uint64, error) {
+	v, err := p.r.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer v.release()
+	m, err := newMarker(v, func(object.ID, object.ID) {})
+	if err != nil {
+		return 0, err
+	}
+	m.metadataOnly = true
+	for _, folder := range []string{"snapshots", "trash"} {
+		err := p.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
+			if s.Manifest.Client != client {
+				return nil
+			}
+			return m.markSnapshot(s.ID())
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err := m.run(ctx); err != nil {
+		return 0, err
+	}
+	return m.bytes()
+}
+
+// chargedNow returns what a client's committed uploads are charged.
+func (r *Repository) chargedNow(ctx context.Context, client string) (uint64, error) {
+	lock, err := r.lockIn(ctx, quotaFolder(client), clientLock(client))
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Unlock()
+	u, err := r.readUsed(client)
+	if err != nil {
+		return 0, err
+	}
+	return u.bytes, nil
+}
+
+// recharge replaces the charge before by total; done is false when it has
+// changed meanwhile.
+func (r *Repository) recharge(ctx context.Context, client string, before, total uint64) (done bool, err error) {
+	lock, err := r.lockIn(ctx, quotaFolder(client), clientLock(client))
+	if err != nil {
+		return false, err
+	}
+	defer lock.Unlock()
+	u, err := r.readUsed(client)
+	if err != nil || u.bytes != before {
+		return false, err
+	}
+	if u.bytes == total {
+		return true, nil
+	}
+	u.bytes = total
+	return true, r.replaceFile(usedName(client), u.append(nil))
+}
