@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,11 +209,11 @@ func TestALyingStoreOfObjects(t *testing.T) {
 // TestAStoreThatNeverStops sends objects without end to a consumer that takes
 // none of them.
 func TestAStoreThatNeverStops(t *testing.T) {
-	var sent int
+	var sent atomic.Int32
 	conn := lie(t, func(l *liar) {
 		l.hear()
 		big := frame(&protocol.Object{Number: 1, Record: &object.Record{Kind: object.KindDir, ID: nameID("root"), Key: key().ID, Sealed: make([]byte, 1<<20)}})
-		for ; sent < 1000; sent++ {
+		for sent.Add(1) < 1000 {
 			if _, err := l.conn.Write(big); err != nil {
 				return
 			}
@@ -227,8 +228,8 @@ func TestAStoreThatNeverStops(t *testing.T) {
 	malformed(t, "a request beside the endless stream", err)
 	close(wait)
 	malformed(t, "the endless stream", <-stuck)
-	if sent > 20 {
-		t.Errorf("the client took %d MiB that it had not asked for", sent)
+	if n := sent.Load(); n > 20 {
+		t.Errorf("the client took %d MiB that it had not asked for", n)
 	}
 }
 
