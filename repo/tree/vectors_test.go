@@ -1,30 +1,23 @@
 package tree
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
+	"strconv"
 	"testing"
 
+	"github.com/packnback/packnback/repo/internal/vectortest"
 	"github.com/packnback/packnback/repo/object"
 )
 
-var writeVectors = flag.Bool("vectors.write", false, "write testdata/vectors anew")
-
-const vectorDir = "testdata/vectors"
-
 // leastVectors is how many vectors must be there, so that lost ones are
 // noticed.
-const leastVectors = 40
+const leastVectors = 70
 
-// vector is one file of testdata/vectors: a plaintext, how many refs its
-// object has (the i-th is numberID(i)), and what must come of it.
+// vector is a plaintext, how many refs its object has (the i-th is
+// numberID(i)), and what must come of it.
 type vector struct {
 	name, comment, format, expect string
 	refs                          int
@@ -37,6 +30,21 @@ func (v *vector) ids() []object.ID {
 		ids[i] = numberID(uint64(i))
 	}
 	return ids
+}
+
+// file returns v as it is committed, and newVector the other way round.
+func (v *vector) file() *vectortest.Vector {
+	return &vectortest.Vector{Name: v.name, Comment: v.comment, Expect: v.expect, Bytes: v.plaintext,
+		Params: map[string]string{"format": v.format, "refs": strconv.Itoa(v.refs)}}
+}
+
+func newVector(t testing.TB, f *vectortest.Vector) *vector {
+	t.Helper()
+	refs, err := strconv.Atoi(f.Params["refs"])
+	if err != nil {
+		t.Fatalf("vector %s: %v", f.Name, err)
+	}
+	return &vector{f.Name, f.Comment, f.Params["format"], f.Expect, refs, f.Bytes}
 }
 
 // decode parses a plaintext and writes it again.
@@ -103,142 +111,52 @@ func encodeListNode(n *ListNode) ([]byte, []object.ID) {
 	return v.encode(nil), v.refs.ids
 }
 
-func (v *vector) check() error {
+// outcome decodes v and writes it again.
+func (v *vector) outcome() string {
 	again, refs, err := decode(v.format, v.ids(), v.plaintext)
 	switch {
-	case v.expect == "malformed":
-		if !errors.Is(err, object.ErrMalformed) {
-			return fmt.Errorf("got %v, want malformed", err)
-		}
-		return nil
+	case errors.Is(err, object.ErrMalformed):
+		return "malformed"
 	case err != nil:
-		return err
+		return err.Error()
 	case !bytes.Equal(again, v.plaintext):
-		return fmt.Errorf("written again it is %x", again)
-	case len(refs) != v.refs:
-		return fmt.Errorf("written again it has %d refs, want %d", len(refs), v.refs)
+		return fmt.Sprintf("written again it is %x", again)
+	case !slices.Equal(refs, v.ids()):
+		return fmt.Sprintf("written again it has the refs %v", refs)
 	}
-	for i, id := range v.ids() {
-		if refs[i] != id {
-			return fmt.Errorf("written again its ref %d differs", i)
-		}
-	}
-	return nil
+	return "ok"
 }
 
 func TestVectors(t *testing.T) {
-	if *writeVectors {
-		for _, v := range madeVectors(t) {
-			if err := os.WriteFile(filepath.Join(vectorDir, v.name+".txt"), v.append(nil), 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
+	var made []*vectortest.Vector
+	for _, v := range madeVectors(t) {
+		made = append(made, v.file())
 	}
-	vs := readVectors(t)
-	if len(vs) < leastVectors {
-		t.Fatalf("%d vectors in %s, want at least %d", len(vs), vectorDir, leastVectors)
+	if len(made) < leastVectors {
+		t.Errorf("%d vectors, want at least %d", len(made), leastVectors)
 	}
-	for _, v := range vs {
-		t.Run(v.name, func(t *testing.T) {
-			if err := v.check(); err != nil {
-				t.Errorf("%s (%s): %v", v.comment, v.expect, err)
-			}
-		})
-	}
-}
-
-func (v *vector) append(b []byte) []byte {
-	b = fmt.Appendf(b, "comment: %s\nformat: %s\nrefs: %d\nexpect: %s\n\n", v.comment, v.format, v.refs, v.expect)
-	for p := v.plaintext; len(p) > 0; p = p[min(32, len(p)):] {
-		b = fmt.Appendf(b, "%x\n", p[:min(32, len(p))])
-	}
-	return b
-}
-
-func readVectors(t testing.TB) []*vector {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(vectorDir, "*.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vs []*vector
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := parseVector(b)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		v.name = strings.TrimSuffix(filepath.Base(name), ".txt")
-		vs = append(vs, v)
-	}
-	return vs
-}
-
-func parseVector(b []byte) (*vector, error) {
-	v := new(vector)
-	head, body, ok := strings.Cut(string(b), "\n\n")
-	if !ok {
-		return nil, errors.New("no empty line")
-	}
-	for line := range strings.Lines(head) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch key {
-		case "comment":
-			v.comment = value
-		case "format":
-			v.format = value
-		case "expect":
-			v.expect = value
-		case "refs":
-			if _, err := fmt.Sscan(value, &v.refs); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, fmt.Errorf("unknown key %q", key)
-		}
-	}
-	if v.expect != "ok" && v.expect != "malformed" {
-		return nil, fmt.Errorf("unknown expectation %q", v.expect)
-	}
-	sc := bufio.NewScanner(strings.NewReader(body))
-	for sc.Scan() {
-		p, err := hex.DecodeString(sc.Text())
-		if err != nil {
-			return nil, err
-		}
-		v.plaintext = append(v.plaintext, p...)
-	}
-	return v, nil
+	vectortest.Run(t, made, func(t *testing.T, f *vectortest.Vector) string { return newVector(t, f).outcome() })
 }
 
 // FuzzDecode checks of all three formats that what is accepted is written
 // again as the same bytes, and that what is accepted passes the writers' rules.
 func FuzzDecode(f *testing.F) {
 	formats := []string{"directory", "list", "summary"}
-	vs := readVectors(f)
-	if len(vs) == 0 {
+	seeds := vectortest.Load(f)
+	if len(seeds) == 0 {
 		f.Fatal("no seeds")
 	}
-	for _, v := range vs {
-		for i, format := range formats {
-			if v.format == format {
-				f.Add(i, v.refs, v.plaintext)
-			}
-		}
+	for _, seed := range seeds {
+		v := newVector(f, seed)
+		f.Add(slices.Index(formats, v.format), v.refs, v.plaintext)
 	}
 	f.Fuzz(func(t *testing.T, format, refs int, plaintext []byte) {
 		if format < 0 || format >= len(formats) || refs < 0 || refs > 1000 || formats[format] == "summary" && refs > 0 {
 			return
 		}
-		v := vector{format: formats[format], refs: refs, plaintext: plaintext, expect: "ok"}
-		if _, _, err := decode(v.format, v.ids(), plaintext); errors.Is(err, object.ErrMalformed) {
-			return
-		}
-		if err := v.check(); err != nil {
-			t.Error(err)
+		v := vector{format: formats[format], refs: refs, plaintext: plaintext}
+		if got := v.outcome(); got != "ok" && got != "malformed" {
+			t.Error(got)
 		}
 	})
 }
