@@ -109,10 +109,11 @@ func (r *Reader) fetchKeys(ctx context.Context, ids []object.ID) error {
 		}
 		return nil // what is lost or refused, Decode says for each object
 	})
-	if err != nil && !Lost(err) {
+	var missing *object.MissingError
+	if err != nil && !errors.As(err, &missing) {
 		return fmt.Errorf("fetching %d key objects: %w", len(ids), err)
 	}
-	return nil
+	return nil // what is missing, Decode says for each object
 }
 
 // Decode opens rec, decompresses it and checks its id; it fetches the key

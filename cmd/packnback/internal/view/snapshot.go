@@ -2,9 +2,11 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
 )
@@ -29,6 +31,9 @@ func (r *Reader) Open(ctx context.Context, s *object.Snapshot) (*Snapshot, error
 		return nil, err
 	}
 	plain, err := r.opener.OpenPart(s.Manifest, s.Sealed)
+	if errors.Is(err, crypto.ErrNoKey) {
+		err = &LossError{s.Manifest.MetadataKey, errMissing} // LoadKeys has asked for it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening snapshot %s: %w", s.ID().Short(), err)
 	}
