@@ -35,6 +35,7 @@ func (s *Session) Commit(ctx context.Context, m *object.Manifest, sealed []byte)
 	snap, err := s.commit(ctx, m, sealed)
 	s.mu.Lock()
 	s.phase = uploading
+	s.refused = errors.Is(err, object.CodeMissing)
 	if err == nil {
 		s.phase = over
 	}

@@ -54,6 +54,7 @@ func (s *Session) Put(ctx context.Context, rec *object.Record) error {
 			return err
 		}
 	}
+	s.refused = false
 	s.puts++
 	s.received += uint64(rec.Size())
 	if s.unsaved += int64(rec.Size()); s.unsaved >= s.r.tune.checkpointBytes {

@@ -52,6 +52,7 @@ type Session struct {
 	room       sync.Cond  // on mu: fewer packs wait to be sealed
 	err        error      // why nothing more can be stored
 	phase      phase
+	refused    bool // the last commit lacked objects, and nothing was put since
 	view       *view
 	generation uint64 // acknowledged
 	base       object.ID
@@ -289,7 +290,8 @@ func (s *Session) known(v *view, id object.ID) (bool, error) {
 }
 
 // Close ends the session. Without a commit the upload is kept, as far as it is
-// durable, for the next session of the client and job to continue.
+// durable, for the next session of the client and job to continue; one whose
+// commit was refused with a MissingError is not, unless more was put since.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	done := s.phase == over
@@ -311,10 +313,18 @@ func (s *Session) Close() error {
 func (s *Session) leave() error {
 	s.mu.Lock()
 	s.phase = over
-	failed := s.err
+	failed, refused := s.err, s.refused
 	s.mu.Unlock()
 	if failed != nil {
 		return nil // whoever called was told
+	}
+	if refused {
+		// It has objects that refer to what isn't there, and would be refused again
+		// whoever continued it. Its packs belong to nobody now: prune removes them.
+		if err := s.r.settle(context.Background(), s.req.Client, s.file.id, s.received); err != nil {
+			return err
+		}
+		return s.r.removeSessionFile(s.file.name)
 	}
 	if err := s.save(); err != nil {
 		return err
