@@ -19,8 +19,8 @@ var (
 	magicSummary  = magic{'P', 'N', 's', 1}
 )
 
-// MaxNode is the greatest length of a directory or list object's plaintext.
-const MaxNode = 2 << 20
+// maxNode is the greatest length of a directory or list object's plaintext.
+const maxNode = 2 << 20
 
 const (
 	maxLeafEntries = 8192
@@ -153,8 +153,8 @@ func (d *decoder) end() error {
 
 // checkObject applies the limits that every directory and list object shares.
 func checkObject(refs []object.ID, plaintext []byte) error {
-	if len(plaintext) > MaxNode {
-		return malformed("%d bytes are over the limit of %d", len(plaintext), MaxNode)
+	if len(plaintext) > maxNode {
+		return malformed("%d bytes are over the limit of %d", len(plaintext), maxNode)
 	}
 	if len(refs) > object.MaxRefs {
 		return malformed("%d refs are over the limit of %d", len(refs), object.MaxRefs)

@@ -246,7 +246,7 @@ func (l *leaf) encode() ([]byte, error) {
 		b = append(b, l.setOf...)
 	}
 	l.encoded = b
-	if len(b) > MaxNode || len(l.refs.ids) > object.MaxRefs {
+	if len(b) > maxNode || len(l.refs.ids) > object.MaxRefs {
 		return nil, errNodeTooLarge
 	}
 	return b, nil

@@ -61,7 +61,7 @@ func (w *ListWriter) flushLeaf() error {
 	if err != nil {
 		return err
 	}
-	c := ListChild{Length: w.length, ID: id}
+	c := listChild{Length: w.length, ID: id}
 	w.leaf.reset()
 	w.refs.reset()
 	w.length = 0
@@ -78,7 +78,7 @@ func (w *ListWriter) store(refs []object.ID, b []byte) (object.ID, error) {
 
 // push adds c to the unfinished node of levels[i], and finishes that where c
 // ends it.
-func (w *ListWriter) push(i int, c ListChild) error {
+func (w *ListWriter) push(i int, c listChild) error {
 	if i == maxLevel {
 		return errors.New("tree: list too large")
 	}
@@ -97,11 +97,11 @@ func (w *ListWriter) push(i int, c ListChild) error {
 	return w.push(i+1, up)
 }
 
-func (w *ListWriter) flushLevel(i int) (ListChild, error) {
+func (w *ListWriter) flushLevel(i int) (listChild, error) {
 	v := &w.levels[i]
 	w.buf = v.encode(w.buf[:0])
 	id, err := w.store(v.refs.ids, w.buf)
-	c := ListChild{Length: v.length, ID: id}
+	c := listChild{Length: v.length, ID: id}
 	v.reset()
 	return c, err
 }
@@ -165,7 +165,7 @@ func (v *listLevel) reset() {
 	v.refs.reset()
 }
 
-func (v *listLevel) add(c ListChild) {
+func (v *listLevel) add(c listChild) {
 	v.n++
 	v.length += c.Length
 	v.lengths = binary.AppendUvarint(v.lengths, c.Length)

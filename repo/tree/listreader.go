@@ -7,29 +7,29 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-// ListNode is one parsed list object.
-type ListNode struct {
+// listNode is one parsed list object.
+type listNode struct {
 	Level    int         // 0 for a leaf
 	Extents  []Extent    // of a leaf
-	Children []ListChild // of an interior node
+	Children []listChild // of an interior node
 }
 
-// ListChild is one subtree of an interior list node.
-type ListChild struct {
+// listChild is one subtree of an interior list node.
+type listChild struct {
 	Length uint64 // bytes of the file that it stands for, at least 1
 	ID     object.ID
 }
 
-// UnmarshalList parses one list object and checks everything that can be
-// checked without its children. Errors wrap object.ErrMalformed. The ListNode
+// unmarshalList parses one list object and checks everything that can be
+// checked without its children. Errors wrap object.ErrMalformed. The listNode
 // shares no memory with its arguments.
-func UnmarshalList(refs []object.ID, plaintext []byte) (*ListNode, error) {
+func unmarshalList(refs []object.ID, plaintext []byte) (*listNode, error) {
 	if err := checkObject(refs, plaintext); err != nil {
 		return nil, err
 	}
 	d := &decoder{b: plaintext}
 	rr := &refReader{refs: refs}
-	node := new(ListNode)
+	node := new(listNode)
 	switch d.magic() {
 	case magicList:
 		node.readLeaf(d, rr)
@@ -45,7 +45,7 @@ func UnmarshalList(refs []object.ID, plaintext []byte) (*ListNode, error) {
 	return node, nil
 }
 
-func (node *ListNode) readLeaf(d *decoder, rr *refReader) {
+func (node *listNode) readLeaf(d *decoder, rr *refReader) {
 	n := d.count("number of extents", maxListExtents)
 	if n == 0 {
 		d.fail("list without extents")
@@ -62,9 +62,9 @@ func (node *ListNode) readLeaf(d *decoder, rr *refReader) {
 	}
 }
 
-func (node *ListNode) readInterior(d *decoder, rr *refReader) {
+func (node *listNode) readInterior(d *decoder, rr *refReader) {
 	node.Level = readLevel(d)
-	node.Children = make([]ListChild, readChildCount(d))
+	node.Children = make([]listChild, readChildCount(d))
 	var total uint64
 	for i := range node.Children {
 		c := &node.Children[i]
@@ -80,7 +80,7 @@ func (node *ListNode) readInterior(d *decoder, rr *refReader) {
 }
 
 // length returns how many bytes of a file the node stands for.
-func (node *ListNode) length() uint64 {
+func (node *listNode) length() uint64 {
 	var total uint64
 	for i := range node.Extents {
 		total += node.Extents[i].Length
@@ -130,7 +130,7 @@ func (r *listReader) extent(at uint64, x *Extent) (more bool, err error) {
 	if x.Kind != ExtentList {
 		return r.yield(PlacedExtent{At: at, Extent: *x}, nil), nil
 	}
-	more, err = r.list(at, ListChild{Length: x.Length, ID: x.ID}, -1)
+	more, err = r.list(at, listChild{Length: x.Length, ID: x.ID}, -1)
 	if err != nil {
 		return false, fmt.Errorf("list %s: %w", x.ID.Short(), err)
 	}
@@ -140,12 +140,12 @@ func (r *listReader) extent(at uint64, x *Extent) (more bool, err error) {
 // list yields what is in the list object c, which begins at offset at and must
 // be of the given level, or of any with -1. The depth of the recursion is
 // bounded because levels descend.
-func (r *listReader) list(at uint64, c ListChild, level int) (more bool, err error) {
+func (r *listReader) list(at uint64, c listChild, level int) (more bool, err error) {
 	refs, b, err := r.load(object.KindList, c.ID)
 	if err != nil {
 		return false, err
 	}
-	n, err := UnmarshalList(refs, b)
+	n, err := unmarshalList(refs, b)
 	if err != nil {
 		return false, err
 	}

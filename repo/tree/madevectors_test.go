@@ -39,7 +39,7 @@ func goodVectors(t *testing.T) []*vector {
 	t.Helper()
 	leafOf := func(es []Entry) (int, []byte) {
 		refs := renumber(es)
-		b, _, err := encodeNode(&Node{Entries: es})
+		b, _, err := encodeNode(&dirNode{Entries: es})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,16 +59,16 @@ func goodVectors(t *testing.T) []*vector {
 	add("dir-every-field", "every type, every column, extreme numbers", "directory", refs, b)
 	refs, b = leafOf(manyFiles(100))
 	add("dir-100-files", "a hundred files in one bundle", "directory", refs, b)
-	b, _, err := encodeNode(&Node{Level: 3, Children: []Child{{"a", 1000, numberID(0)}, {"ab", 1, numberID(1)}, {"b", 1 << 40, numberID(2)}}})
+	b, _, err := encodeNode(&dirNode{Level: 3, Children: []dirChild{{"a", 1000, numberID(0)}, {"ab", 1, numberID(1)}, {"b", 1 << 40, numberID(2)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	add("dir-interior", "an interior node of level 3", "directory", 3, b)
 	xs := []Extent{{Kind: ExtentChunk, ID: numberID(0), Length: 1}, {Kind: ExtentHole, Length: 1 << 40}, {Kind: ExtentBundle, ID: numberID(1), Offset: 5, Length: 6},
 		{Kind: ExtentBundle, ID: numberID(1), Offset: 11, Length: 6}, {Kind: ExtentChunk, ID: numberID(0), Length: 1}}
-	b, _ = encodeListNode(&ListNode{Extents: xs})
+	b, _ = encodeListNode(&listNode{Extents: xs})
 	add("list-leaf", "chunks, a hole, slices of a bundle", "list", 2, b)
-	b, _ = encodeListNode(&ListNode{Level: 1, Children: []ListChild{{5, numberID(0)}, {6, numberID(1)}, {5, numberID(0)}}})
+	b, _ = encodeListNode(&listNode{Level: 1, Children: []listChild{{5, numberID(0)}, {6, numberID(1)}, {5, numberID(0)}}})
 	add("list-interior", "an interior node with a child that occurs twice", "list", 2, b)
 	for name, s := range map[string]*Summary{"summary-empty": {}, "summary": exampleSummary()} {
 		b, err := s.Append(nil)

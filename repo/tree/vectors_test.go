@@ -51,13 +51,13 @@ func newVector(t testing.TB, f *vectortest.Vector) *vector {
 func decode(format string, refs []object.ID, plaintext []byte) (again []byte, refsAgain []object.ID, err error) {
 	switch format {
 	case "directory":
-		n, err := UnmarshalDir(refs, plaintext)
+		n, err := unmarshalDir(refs, plaintext)
 		if err != nil {
 			return nil, nil, err
 		}
 		return encodeNode(n)
 	case "list":
-		n, err := UnmarshalList(refs, plaintext)
+		n, err := unmarshalList(refs, plaintext)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -74,7 +74,7 @@ func decode(format string, refs []object.ID, plaintext []byte) (again []byte, re
 	return nil, nil, fmt.Errorf("unknown format %q", format)
 }
 
-func encodeNode(n *Node) ([]byte, []object.ID, error) {
+func encodeNode(n *dirNode) ([]byte, []object.ID, error) {
 	if n.Level == 0 {
 		var l leaf
 		for i := range n.Entries {
@@ -90,7 +90,7 @@ func encodeNode(n *Node) ([]byte, []object.ID, error) {
 	return v.encode(), v.ids, nil
 }
 
-func encodeListNode(n *ListNode) ([]byte, []object.ID) {
+func encodeListNode(n *listNode) ([]byte, []object.ID) {
 	if n.Level == 0 {
 		var refs []object.ID
 		var b []byte
