@@ -2,31 +2,31 @@ package tree
 
 import "github.com/packnback/packnback/repo/object"
 
-// dirNode is one parsed directory object: a leaf with entries, or an interior
+// Node is one parsed directory object: a leaf with entries, or an interior
 // node of a very large directory with children.
-type dirNode struct {
+type Node struct {
 	Level    int     // 0 for a leaf
 	Entries  []Entry // of a leaf, ascending by name
-	Children []dirChild // of an interior node, ascending by first name
+	Children []Child // of an interior node, ascending by first name
 }
 
-// dirChild is one subtree of an interior node.
-type dirChild struct {
+// Child is one subtree of an interior node.
+type Child struct {
 	First string // name of its first entry
 	Count uint64 // number of entries in it, at least 1
 	ID    object.ID
 }
 
-// unmarshalDir parses one directory object and checks everything that can be
-// checked without its children. Errors wrap object.ErrMalformed. The dirNode
+// UnmarshalDir parses one directory object and checks everything that can be
+// checked without its children. Errors wrap object.ErrMalformed. The Node
 // shares no memory with its arguments; a hostile one takes at most about 60 MiB.
-func unmarshalDir(refs []object.ID, plaintext []byte) (*dirNode, error) {
+func UnmarshalDir(refs []object.ID, plaintext []byte) (*Node, error) {
 	if err := checkObject(refs, plaintext); err != nil {
 		return nil, err
 	}
 	d := &decoder{b: plaintext}
 	rr := &refReader{refs: refs}
-	node := new(dirNode)
+	node := new(Node)
 	switch d.magic() {
 	case magicLeaf:
 		node.readLeaf(d, rr)
@@ -42,10 +42,10 @@ func unmarshalDir(refs []object.ID, plaintext []byte) (*dirNode, error) {
 	return node, nil
 }
 
-func (node *dirNode) readInterior(d *decoder, rr *refReader) {
+func (node *Node) readInterior(d *decoder, rr *refReader) {
 	node.Level = readLevel(d)
 	n := readChildCount(d)
-	node.Children = make([]dirChild, n)
+	node.Children = make([]Child, n)
 	readNames(d, n, func(i int, name string) { node.Children[i].First = name })
 	var total uint64
 	for i := range node.Children {
@@ -83,7 +83,7 @@ func readChildCount(d *decoder) int {
 	return n
 }
 
-func (node *dirNode) readLeaf(d *decoder, rr *refReader) {
+func (node *Node) readLeaf(d *decoder, rr *refReader) {
 	n := d.count("number of entries", maxLeafEntries)
 	flags := d.uint8()
 	if flags&^leafKnown != 0 {

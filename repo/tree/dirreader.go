@@ -31,16 +31,16 @@ type dirReader struct {
 	any   bool   // there was one
 }
 
-func (r *dirReader) node(id object.ID) (*dirNode, error) {
+func (r *dirReader) node(id object.ID) (*Node, error) {
 	refs, b, err := r.load(object.KindDir, id)
 	if err != nil {
 		return nil, err
 	}
-	return unmarshalDir(refs, b)
+	return UnmarshalDir(refs, b)
 }
 
 // child loads a child and checks it against what its parent says.
-func (r *dirReader) child(parent *dirNode, c *dirChild) (*dirNode, error) {
+func (r *dirReader) child(parent *Node, c *Child) (*Node, error) {
 	n, err := r.node(c.ID)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (r *dirReader) child(parent *dirNode, c *dirChild) (*dirNode, error) {
 	return n, n.fits(parent, c)
 }
 
-func (n *dirNode) fits(parent *dirNode, c *dirChild) error {
+func (n *Node) fits(parent *Node, c *Child) error {
 	if n.Level != parent.Level-1 {
 		return malformed("node %s of level %d below one of level %d", c.ID.Short(), n.Level, parent.Level)
 	}
@@ -70,7 +70,7 @@ func (n *dirNode) fits(parent *dirNode, c *dirChild) error {
 
 // walk yields what is below n; more is false when the caller has had enough.
 // The depth of the recursion is bounded because levels descend.
-func (r *dirReader) walk(n *dirNode) (more bool, err error) {
+func (r *dirReader) walk(n *Node) (more bool, err error) {
 	for i := range n.Entries {
 		e := &n.Entries[i]
 		if r.any && e.Name <= r.last {

@@ -57,7 +57,7 @@ func (w *DirWriter) flushLeaf() error {
 	if err != nil {
 		return err
 	}
-	err = w.push(0, dirChild{First: w.first, Count: uint64(w.leaf.n), ID: id})
+	err = w.push(0, Child{First: w.first, Count: uint64(w.leaf.n), ID: id})
 	w.leaf.reset()
 	return err
 }
@@ -76,7 +76,7 @@ func (w *DirWriter) emitLeaf() (object.ID, error) {
 
 // push adds c to the unfinished node of levels[i], finishing that first where
 // c begins a new one.
-func (w *DirWriter) push(i int, c dirChild) error {
+func (w *DirWriter) push(i int, c Child) error {
 	if i == maxLevel {
 		return errors.New("tree: directory too large")
 	}
@@ -100,13 +100,13 @@ func (w *DirWriter) flushInterior(i int) error {
 	return w.push(i+1, c)
 }
 
-func (w *DirWriter) emitInterior(i int) (dirChild, error) {
+func (w *DirWriter) emitInterior(i int) (Child, error) {
 	v := &w.levels[i]
 	id, err := w.emit(object.KindDir, v.ids, v.encode())
 	if err != nil {
-		return dirChild{}, fmt.Errorf("storing a directory: %w", err)
+		return Child{}, fmt.Errorf("storing a directory: %w", err)
 	}
-	c := dirChild{First: v.first, Count: v.total, ID: id}
+	c := Child{First: v.first, Count: v.total, ID: id}
 	v.reset()
 	return c, nil
 }
@@ -180,7 +180,7 @@ func (v *interior) ends(first string) bool {
 	return v.n >= minChildren && xxhash.Sum64String(first)>>(6*(v.level-1))&63 == 0 || v.n >= maxChildren
 }
 
-func (v *interior) add(c dirChild) {
+func (v *interior) add(c Child) {
 	if v.n == 0 {
 		v.first = c.First
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // putLeaf stores a leaf of files with these names, whatever their order.
-func putLeaf(t *testing.T, m *memory, names ...string) dirChild {
+func putLeaf(t *testing.T, m *memory, names ...string) Child {
 	t.Helper()
 	var l leaf
 	for _, name := range names {
@@ -20,16 +20,16 @@ func putLeaf(t *testing.T, m *memory, names ...string) dirChild {
 		t.Fatal(err)
 	}
 	id, _ := m.emit(object.KindDir, nil, b) // memory never fails
-	return dirChild{First: names[0], Count: uint64(len(names)), ID: id}
+	return Child{First: names[0], Count: uint64(len(names)), ID: id}
 }
 
-func putInterior(m *memory, level int, children ...dirChild) dirChild {
+func putInterior(m *memory, level int, children ...Child) Child {
 	v := interior{level: level}
 	for _, c := range children {
 		v.add(c)
 	}
 	id, _ := m.emit(object.KindDir, v.ids, v.encode()) // memory never fails
-	return dirChild{First: children[0].First, Count: v.total, ID: id}
+	return Child{First: children[0].First, Count: v.total, ID: id}
 }
 
 // TestHostileDirectories puts nodes together that are fine one by one.
@@ -37,8 +37,8 @@ func TestHostileDirectories(t *testing.T) {
 	m := newMemory()
 	ab, bc, cd := putLeaf(t, m, "a", "b"), putLeaf(t, m, "b", "c"), putLeaf(t, m, "c", "d")
 	good := putInterior(m, 1, ab, cd)
-	edit := func(c dirChild, f func(*dirChild)) dirChild { f(&c); return c }
-	empty := edit(putLeaf(t, m, "x"), func(c *dirChild) {
+	edit := func(c Child, f func(*Child)) Child { f(&c); return c }
+	empty := edit(putLeaf(t, m, "x"), func(c *Child) {
 		var l leaf
 		b, _ := l.encode()
 		c.ID, _ = m.emit(object.KindDir, nil, b)
@@ -46,18 +46,18 @@ func TestHostileDirectories(t *testing.T) {
 	list, _ := m.emit(object.KindList, nil, []byte("PNl\x01"))
 	for _, c := range []struct {
 		name      string
-		root      dirChild
+		root      Child
 		malformed bool // else the object is missing
 	}{
 		{"good", good, false},
 		{"overlapping leaves", putInterior(m, 1, ab, bc), true},
-		{"another first name", putInterior(m, 1, ab, edit(cd, func(c *dirChild) { c.First = "bb" })), true},
-		{"another count", putInterior(m, 1, ab, edit(cd, func(c *dirChild) { c.Count = 3 })), true},
+		{"another first name", putInterior(m, 1, ab, edit(cd, func(c *Child) { c.First = "bb" })), true},
+		{"another count", putInterior(m, 1, ab, edit(cd, func(c *Child) { c.Count = 3 })), true},
 		{"empty leaf", putInterior(m, 1, ab, empty), true},
 		{"leaf below level 2", putInterior(m, 2, ab, cd), true},
 		{"level 1 below level 1", putInterior(m, 1, good), true},
-		{"missing leaf", putInterior(m, 1, ab, edit(cd, func(c *dirChild) { c.ID = numberID(1) })), false},
-		{"list for a leaf", putInterior(m, 1, ab, edit(cd, func(c *dirChild) { c.ID = list })), false},
+		{"missing leaf", putInterior(m, 1, ab, edit(cd, func(c *Child) { c.ID = numberID(1) })), false},
+		{"list for a leaf", putInterior(m, 1, ab, edit(cd, func(c *Child) { c.ID = list })), false},
 	} {
 		var err error
 		n := 0

@@ -39,7 +39,7 @@ func goodVectors(t *testing.T) []*vector {
 	t.Helper()
 	leafOf := func(es []Entry) (int, []byte) {
 		refs := renumber(es)
-		b, _, err := encodeNode(&dirNode{Entries: es})
+		b, _, err := encodeNode(&Node{Entries: es})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func goodVectors(t *testing.T) []*vector {
 	add("dir-every-field", "every type, every column, extreme numbers", "directory", refs, b)
 	refs, b = leafOf(manyFiles(100))
 	add("dir-100-files", "a hundred files in one bundle", "directory", refs, b)
-	b, _, err := encodeNode(&dirNode{Level: 3, Children: []dirChild{{"a", 1000, numberID(0)}, {"ab", 1, numberID(1)}, {"b", 1 << 40, numberID(2)}}})
+	b, _, err := encodeNode(&Node{Level: 3, Children: []Child{{"a", 1000, numberID(0)}, {"ab", 1, numberID(1)}, {"b", 1 << 40, numberID(2)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

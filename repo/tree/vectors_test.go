@@ -51,7 +51,7 @@ func newVector(t testing.TB, f *vectortest.Vector) *vector {
 func decode(format string, refs []object.ID, plaintext []byte) (again []byte, refsAgain []object.ID, err error) {
 	switch format {
 	case "directory":
-		n, err := unmarshalDir(refs, plaintext)
+		n, err := UnmarshalDir(refs, plaintext)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -74,7 +74,7 @@ func decode(format string, refs []object.ID, plaintext []byte) (again []byte, re
 	return nil, nil, fmt.Errorf("unknown format %q", format)
 }
 
-func encodeNode(n *dirNode) ([]byte, []object.ID, error) {
+func encodeNode(n *Node) ([]byte, []object.ID, error) {
 	if n.Level == 0 {
 		var l leaf
 		for i := range n.Entries {
