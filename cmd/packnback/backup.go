@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -183,6 +184,11 @@ func (p *program) runBackup(ctx context.Context, s store, config sender.Config) 
 	})
 	summary, err := sender.Run(ctx, config, open, p.backupEvents(&done))
 	shown.Stop()
+	var back *sender.RolledBackError
+	if errors.As(err, &back) {
+		memory := filepath.Join(config.Folders.State, config.Repository.String(), config.Key.Client(), config.Job)
+		return withHint(err, "if you put an older copy of the repository there yourself, let this machine forget the newer one: rm -r "+ui.ShellWord(memory))
+	}
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ type problemLine struct {
 func (p *program) printProblem(pr repo.Problem) {
 	line := problemLine{"problem", pr.What, pr.Name, "", pr.Detail}
 	where := pr.What
-	if pr.Name != "" {
+	if pr.Name != "" && pr.Name != pr.What {
 		where += " " + ui.Quote(pr.Name)
 	}
 	if !pr.ID.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/recipients"
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/crypto"
@@ -136,18 +137,31 @@ func exitStatus(err error) int {
 		return statusKey
 	case isAny(err, damageErrors):
 		return statusDamage
-	}
-	switch object.CodeOf(err) {
-	case object.CodeNoRepo:
-		return statusNoRepo
-	case object.CodeBusy, object.CodeUnsafeLock, object.CodeHeadMoved:
+	case errors.Is(err, statcache.ErrBusy):
 		return statusBusy
-	case object.CodeDenied, object.CodeQuota, object.CodeBraked:
-		return statusRefused
-	case object.CodeDamaged:
-		return statusDamage
+	}
+	for _, c := range codeStatuses {
+		if errors.Is(err, c.code) {
+			return c.status
+		}
 	}
 	return statusFailed
+}
+
+// codeStatuses are the exit statuses of a store's refusals; the others' is
+// statusFailed.
+var codeStatuses = []struct {
+	code   object.Code
+	status int
+}{
+	{object.CodeNoRepo, statusNoRepo},
+	{object.CodeBusy, statusBusy},
+	{object.CodeUnsafeLock, statusBusy},
+	{object.CodeHeadMoved, statusBusy},
+	{object.CodeDenied, statusRefused},
+	{object.CodeQuota, statusRefused},
+	{object.CodeBraked, statusRefused},
+	{object.CodeDamaged, statusDamage},
 }
 
 // keyErrors are those of keys that are wrong, missing or locked.
@@ -195,24 +209,26 @@ func hintFor(err error) string {
 	if errors.As(err, &own) && own.Hint() != "" {
 		return own.Hint()
 	}
-	switch code := object.CodeOf(err); code {
-	case object.CodeNoRepo:
-		return "check the path, or make a repository there: packnback init -r REPO"
-	case object.CodeBusy:
-		return "wait for the other run to end and try again; nothing needs to be unlocked"
-	case object.CodeUnsafeLock:
-		return "use the machine that owns the disk, over ssh"
-	case object.CodeHeadMoved:
-		return "another backup of this job finished first; run the backup again"
-	case object.CodeQuota, object.CodeNoSpace:
-		return "the store's administrator can free space (packnback forget, packnback prune) or raise the limit"
-	case object.CodeDamaged:
-		return "packnback check --read-data -r REPO lists what is damaged"
-	case object.CodeVersion:
-		return "install the newest packnback on both machines"
-	case object.CodeClock:
-		return "set the store's clock, then try again"
-	default:
-		return ""
+	for _, h := range codeHints {
+		if errors.Is(err, h.code) {
+			return h.hint
+		}
 	}
+	return ""
+}
+
+// codeHints say what to do about a store's refusals.
+var codeHints = []struct {
+	code object.Code
+	hint string
+}{
+	{object.CodeNoRepo, "check the path, or make a repository there: packnback init -r REPO"},
+	{object.CodeBusy, "wait for the other run to end and try again; nothing needs to be unlocked"},
+	{object.CodeUnsafeLock, "use the machine that owns the disk, over ssh"},
+	{object.CodeHeadMoved, "another backup of this job finished first; run the backup again"},
+	{object.CodeQuota, "the store's administrator can free space (packnback forget, packnback prune) or raise the limit"},
+	{object.CodeNoSpace, "the store's administrator can free space: packnback forget, packnback prune"},
+	{object.CodeDamaged, "packnback check --read-data -r REPO lists what is damaged"},
+	{object.CodeVersion, "install the newest packnback on both machines"},
+	{object.CodeClock, "set the store's clock, then try again"},
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/env"
+	"github.com/packnback/packnback/cmd/packnback/internal/sender"
+	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/crypto"
@@ -42,6 +44,8 @@ func TestExitStatus(t *testing.T) {
 		{object.CodeDamaged.Errorf("x"), 14},
 		{&view.LossError{Err: crypto.ErrAuth}, 14},
 		{fmt.Errorf("x: %w", object.ErrChecksum), 14},
+		{&sender.RolledBackError{}, 14},
+		{statcache.ErrBusy, 11},
 		{object.CodeNoSpace.Errorf("x"), 1},
 		{object.CodeNotFound.Errorf("x"), 1},
 		{object.CodeVersion.Errorf("x"), 1},

@@ -86,10 +86,14 @@ func (p *program) listSnapshots(ctx context.Context, s store, only view.Narrow, 
 	if latest > 0 {
 		list = newestOfEach(list, latest)
 	}
-	summaries, err := p.summaries(ctx, s, list)
+	summaries, damage, err := p.summaries(ctx, s, list)
 	if err != nil {
 		return err
 	}
+	return errors.Join(p.printSnapshots(list, summaries), damage)
+}
+
+func (p *program) printSnapshots(list []*object.Snapshot, summaries []*tree.Summary) error {
 	if p.ui.JSON {
 		rows := make([]snapshotLine, len(list)) // not nil: an empty list is []
 		for i, snap := range list {
@@ -117,19 +121,21 @@ func newestOfEach(list []*object.Snapshot, n int) []*object.Snapshot {
 }
 
 // summaries opens the sealed parts of list. Those that can't be opened for
-// want of the right key are nil, all of them when there is no key at all.
-func (p *program) summaries(ctx context.Context, s store, list []*object.Snapshot) ([]*tree.Summary, error) {
-	out := make([]*tree.Summary, len(list))
+// want of the right key are nil, all of them when there is no key at all. So
+// are those that are damaged; they are named, and damage is the error to end
+// with once the list is printed.
+func (p *program) summaries(ctx context.Context, s store, list []*object.Snapshot) (out []*tree.Summary, damage, err error) {
+	out = make([]*tree.Summary, len(list))
 	o, err := p.opener(ctx)
 	if errors.Is(err, errNoReadKey) {
-		return out, nil
+		return out, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := view.NewReader(s, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// One request for all key objects instead of one for each snapshot. The
 	// records only name them.
@@ -138,25 +144,29 @@ func (p *program) summaries(ctx context.Context, s store, list []*object.Snapsho
 		keys[i] = &object.Record{Kind: object.KindDir, Key: snap.Manifest.MetadataKey}
 	}
 	if err := r.LoadKeys(ctx, keys...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	others := 0
+	others, bad := 0, uint64(0)
 	for i, snap := range list {
 		sum, err := openSummary(ctx, s, r, snap)
 		switch {
 		case errors.Is(err, crypto.ErrNotRecipient):
 			others++
 		case err != nil && ctx.Err() != nil:
-			return nil, err
+			return nil, nil, err
 		case err != nil:
-			p.warnf("snapshot %s: %v", snap.ID().Short(), err)
+			p.warnf("%v", err)
+			bad++
 		}
 		out[i] = sum
 	}
 	if others > 0 {
 		p.warnf("this key can't open %d of the %d snapshots; their host, paths, tags and sizes are left out", others, len(list))
 	}
-	return out, nil
+	if bad > 0 {
+		damage = withStatus(statusDamage, fmt.Errorf("%s can't be opened", ui.Number(bad, "snapshot", "snapshots")))
+	}
+	return out, damage, nil
 }
 
 func openSummary(ctx context.Context, s reader, r *view.Reader, snap *object.Snapshot) (*tree.Summary, error) {
