@@ -25,6 +25,7 @@ func (p *program) commands() []*cli.Command {
 		statsCommand(p),
 		restoreCommand(p),
 		dumpCommand(p),
+		mountCommand(p),
 		checkCommand(p),
 		verifyCommand(p),
 		repairCommand(p),

@@ -45,9 +45,6 @@ func dumpCommand(p *program) *cli.Command {
 				return usageErrorf("dump: --archive %q: want tar or zip", format)
 			}
 			return p.withReading(c, func(r *reading) error {
-				if err := r.needContent(); err != nil {
-					return err
-				}
 				return r.dump(c.Context, sel, format == "zip")
 			})
 		},
@@ -57,6 +54,9 @@ func dumpCommand(p *program) *cli.Command {
 func (r *reading) dump(ctx context.Context, sel view.Selector, asZip bool) error {
 	snap, err := r.open(ctx, sel)
 	if err != nil {
+		return err
+	}
+	if err := r.needContent(); err != nil {
 		return err
 	}
 	from, err := snap.Lookup(ctx, sel.Path)

@@ -35,6 +35,9 @@ func (f *finder) chosen(ctx context.Context, sels []view.Selector) error {
 // everywhere looks in all snapshots, the oldest first. Those that are sealed to
 // other keys are told and left out.
 func (f *finder) everywhere(ctx context.Context) error {
+	if err := f.unlock(ctx); err != nil {
+		return err
+	}
 	var ids []object.ID // 32 bytes for each snapshot
 	err := f.store.Snapshots(ctx, func(s *object.Snapshot) error {
 		if f.only.Match(s.Manifest) {

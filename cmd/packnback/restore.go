@@ -38,9 +38,6 @@ func restoreCommand(p *program) *cli.Command {
 				return err
 			}
 			return p.withReading(c, func(r *reading) error {
-				if err := r.needContent(); err != nil {
-					return err
-				}
 				return r.restore(c.Context, sel, c.String("target"), opt)
 			})
 		},
@@ -73,6 +70,9 @@ func (p *program) restoreOptions(c *cli.Context) (restorer.Options, error) {
 func (r *reading) restore(ctx context.Context, sel view.Selector, target string, opt restorer.Options) error {
 	snap, err := r.open(ctx, sel)
 	if err != nil {
+		return err
+	}
+	if err := r.needContent(); err != nil {
 		return err
 	}
 	from, err := snap.Lookup(ctx, sel.Path)

@@ -19,18 +19,18 @@ func snapshotFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "require-trusted", Usage: "refuse snapshots whose signing key was not declared by packnback trust"})
 }
 
-// reading is an open repository, unlocked for reading.
+// reading is an open repository that is read with a key.
 type reading struct {
 	*program
 	store   store
-	reader  *view.Reader
+	reader  *view.Reader   // nil until unlock
 	purpose crypto.Purpose // of the key
 	only    view.Narrow
 	trusted bool  // --require-trusted
 	damage  error // the first finding about a chain that does not concern what is being read
 }
 
-// withReading opens the repository and the key and calls do. Findings about
+// withReading opens the repository and calls do. Findings about
 // the chains that do has read from make an error at the end, even when do
 // succeeded.
 func (p *program) withReading(c *cli.Context, do func(r *reading) error) error {
@@ -39,24 +39,31 @@ func (p *program) withReading(c *cli.Context, do func(r *reading) error) error {
 		return err
 	}
 	return p.withStore(c.Context, func(s store) error {
-		k, err := p.readKey(c.Context)
-		if err != nil {
-			return err
-		}
-		o := crypto.NewOpener(k.Identities()...)
-		if err := p.addRewrap(o); err != nil {
-			return err
-		}
-		vr, err := view.NewReader(s, o)
-		if err != nil {
-			return err
-		}
-		r := &reading{program: p, store: s, reader: vr, purpose: k.Purpose(), only: only, trusted: c.Bool("require-trusted")}
+		r := &reading{program: p, store: s, only: only, trusted: c.Bool("require-trusted")}
 		if err := do(r); err != nil {
 			return readFault(err)
 		}
 		return r.damage
 	})
+}
+
+// unlock reads the key, unless that was done. It comes after everything that
+// can fail without one: nobody should type a passphrase for a mistyped id.
+func (r *reading) unlock(ctx context.Context) error {
+	if r.reader != nil {
+		return nil
+	}
+	k, err := r.readKey(ctx)
+	if err != nil {
+		return err
+	}
+	o := crypto.NewOpener(k.Identities()...)
+	if err := r.addRewrap(o); err != nil {
+		return err
+	}
+	r.purpose = k.Purpose()
+	r.reader, err = view.NewReader(r.store, o)
+	return err
 }
 
 // readFault gives the errors of reading their exit status and a hint.
@@ -94,6 +101,9 @@ func parseSelector(operand string) (view.Selector, error) {
 func (r *reading) open(ctx context.Context, sel view.Selector) (*view.Snapshot, error) {
 	snap, err := view.Resolve(ctx, r.store, sel, r.only)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.unlock(ctx); err != nil {
 		return nil, err
 	}
 	opened, err := r.reader.Open(ctx, snap)
@@ -155,7 +165,7 @@ func (r *reading) checkChains(ctx context.Context, only view.Narrow, report func
 	})
 }
 
-// needContent refuses a key that reads names only.
+// needContent refuses a key that reads names only. The key is unlocked.
 func (r *reading) needContent() error {
 	if r.purpose == crypto.ForRestore {
 		return nil

@@ -42,6 +42,9 @@ func verifyCommand(p *program) *cli.Command {
 				sel = &s
 			}
 			return p.withReading(c, func(r *reading) error {
+				if err := r.unlock(c.Context); err != nil {
+					return err
+				}
 				if err := r.needContent(); err != nil {
 					return err
 				}

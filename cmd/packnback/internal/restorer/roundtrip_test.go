@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 
 // recorder is a Reporter that writes everything down.
 type recorder struct {
-	mu            sync.Mutex
 	done          []string // "restored /path"
 	lost, remarks []string // "/path: error"
 	bytes         uint64

@@ -169,9 +169,10 @@ func (b *Builder) Commit(root object.ID, sum tree.Summary) *object.Snapshot {
 		Repository: Repository, Client: b.Key.Client(), Job: object.DefaultJob, Seq: 1,
 		Root: root, Time: time.Now().UnixNano(),
 	}
-	if n := len(b.Store.Committed); n > 0 {
-		last := b.Store.Committed[n-1]
-		m.Seq, m.Prev = last.Manifest.Seq+1, last.ID()
+	for _, s := range b.Store.Committed {
+		if s.Manifest.Client == m.Client {
+			m.Seq, m.Prev = s.Manifest.Seq+1, s.ID()
+		}
 	}
 	plain, err := sum.Append(nil)
 	b.must(err)
@@ -181,4 +182,16 @@ func (b *Builder) Commit(root object.ID, sum tree.Summary) *object.Snapshot {
 	snap := &object.Snapshot{Received: int64(len(b.Store.Committed)) + 1, Manifest: m, Sealed: sealed}
 	b.Store.Committed = append(b.Store.Committed, snap)
 	return snap
+}
+
+// As makes another sender that puts into the same store for the same readers.
+func (b *Builder) As(client string) *Builder {
+	b.tb.Helper()
+	c := &Builder{Store: b.Store, Reader: b.Reader, Lister: b.Lister, tb: b.tb, comp: b.comp}
+	var err error
+	c.Key, err = crypto.GenerateSendKey(client, []crypto.Recipient{b.Reader.Recipient(), b.Lister.Recipient()})
+	b.must(err)
+	c.ids = crypto.NewIDs(c.Key)
+	c.NewUpload()
+	return c
 }

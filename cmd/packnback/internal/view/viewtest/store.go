@@ -87,6 +87,16 @@ func (s *Store) Snapshots(_ context.Context, yield func(*object.Snapshot) error)
 	return each(s.Committed, yield)
 }
 
+// Snapshot returns the committed snapshot id.
+func (s *Store) Snapshot(_ context.Context, id object.ID) (*object.Snapshot, error) {
+	for _, snap := range s.Committed {
+		if snap.ID() == id {
+			return snap, nil
+		}
+	}
+	return nil, object.CodeNotFound.Errorf("no snapshot %s", id.Short())
+}
+
 // Links yields the forgotten snapshots.
 func (s *Store) Links(_ context.Context, yield func(*object.Snapshot) error) error {
 	return each(s.Forgotten, yield)
