@@ -66,15 +66,6 @@ func newTime(t unix.Timespec) tree.Time {
 // Place identifies a folder or file whatever its path.
 type Place struct{ Dev, Ino uint64 }
 
-// PlaceOf returns the place of path, symlinks followed.
-func PlaceOf(path string) (Place, error) {
-	var st unix.Stat_t
-	if err := retry(func() error { return unix.Stat(path, &st) }); err != nil {
-		return Place{}, fmt.Errorf("examining %q: %w", path, err)
-	}
-	return Place{uint64(st.Dev), st.Ino}, nil
-}
-
 // retry repeats f while a signal interrupts it.
 func retry(f func() error) error {
 	for {
