@@ -191,7 +191,9 @@ func (s *Session) pin(ctx context.Context) error {
 		}
 		if there {
 			s.base = h.id
-			s.standing.Based = s.req.Base == h.id
+			// Where something was found bad the base may have holes that no ref of a
+			// new object shows. A sender without a base asks about all it relies on.
+			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil
 		}
 	}
 	return s.file.append(generationRecord(s.generation, s.base))

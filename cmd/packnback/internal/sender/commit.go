@@ -85,7 +85,8 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 	}
 	id := m.ID()
 	if err := p.build.Finish(id, root.id); err != nil {
-		r.cache.Discard(err.Error())
+		r.events.note(fmt.Sprintf("no cache for the next run, which will read everything: %v", err))
+		r.cache.Discard()
 	}
 	if err := r.state.prepare(m); err != nil {
 		return err

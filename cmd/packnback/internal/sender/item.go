@@ -35,8 +35,8 @@ type item struct {
 	raw   statcache.Raw
 	rec   *statcache.Record
 	was   statcache.Raw // what the cache had at the path of an entry that has a record; empty when nothing
-	inner [][]byte // further ids of the entry, as the cache keeps them
-	spool *spool   // the same, of an entry made in this run
+	inner [][]byte      // further ids of the entry, as the cache keeps them
+	spool *spool        // the same, of an entry made in this run
 
 	data   []byte        // contents of a small file, part of the batch's buffer
 	offset uint32        // in the open bundle, while waits

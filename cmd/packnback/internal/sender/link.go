@@ -36,6 +36,7 @@ type link struct {
 	standing object.Standing
 	closer   io.Closer
 	log      *statcache.Log
+	past     []object.Adopted // what earlier sessions of this run are known to have made durable; at most tries
 	puts     uint64           // made in the present session
 	durable  uint64           // of those
 	retained []*object.Record // those after durable
@@ -48,7 +49,7 @@ func (l *link) dial(ctx context.Context, base object.ID) error {
 	if err != nil {
 		return err
 	}
-	l.base, l.store, l.standing, l.closer = base, store, standing, closer
+	l.base, l.store, l.standing, l.closer, l.past = base, store, standing, closer, nil
 	l.keyed = make(map[object.Class]bool)
 	return nil
 }
@@ -213,18 +214,17 @@ func (l *link) resume(ctx context.Context) error {
 	if standing.Head != head {
 		return errHeadMoved // unless this run has moved it; commit looks
 	}
-	durable, adopted := uint64(0), false
-	for _, up := range standing.Adopted {
-		if up.Session == old {
-			durable, adopted = up.Durable, true
+	durable := adoptedOf(standing, old)
+	l.past = append(l.past, object.Adopted{Session: old, Durable: l.durable})
+	for _, up := range l.past {
+		if adoptedOf(standing, up.Session) < up.Durable {
+			return fmt.Errorf("the connection was lost, and the store has not kept the upload; run the backup again")
 		}
-	}
-	if l.puts > 0 && !adopted || durable < l.durable {
-		return fmt.Errorf("the connection was lost, and the store has not kept the upload; run the backup again")
 	}
 	if !l.keeps && durable < l.puts {
 		return fmt.Errorf("the connection was lost with too much on its way; run the backup again")
 	}
+	l.past[len(l.past)-1].Durable = durable
 	again := l.retained[min(int(durable-l.durable), len(l.retained)):]
 	l.retained, l.bytes = nil, 0
 	if err := l.begin(); err != nil {
@@ -242,4 +242,14 @@ func (l *link) resume(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// adoptedOf returns how many puts of an earlier session count as put.
+func adoptedOf(s object.Standing, session object.SessionID) uint64 {
+	for _, up := range s.Adopted {
+		if up.Session == session {
+			return up.Durable
+		}
+	}
+	return 0
 }

@@ -95,30 +95,23 @@ func racy(ctime tree.Time, now time.Time) bool {
 // file matches everything that is not a folder.
 func (m *matcher) file(it *source.Item) error {
 	m.describe(it)
-	raw, known, err := m.seek()
+	old, err := m.seek()
 	if err != nil {
 		return err
 	}
 	n := &item{step: source.File, path: it.Path, change: New}
-	var old *statcache.Record
-	if known {
-		if n.change = Changed; m.same(raw) && !m.p.cfg.Options.Force {
-			ok, err := m.reliable(raw)
-			if err != nil {
-				return err
-			}
-			if ok {
-				n.raw, n.change = raw, Unmodified
-				if err := m.keepInner(m.base, n); err != nil {
-					return err
-				}
-				return m.add(n)
-			}
-		}
-		if old, err = raw.Decode(); err != nil {
+	if old.known {
+		n.was, n.change = old.raw, Changed
+	}
+	if old.known && m.same(old.raw) && !m.p.cfg.Options.Force {
+		ok, err := m.reliable(old)
+		if err != nil {
 			return err
 		}
-		n.was = raw
+		if ok {
+			n.raw, n.inner, n.change = old.raw, old.inner, Unmodified
+			return m.add(n)
+		}
 	}
 	m.frames[len(m.frames)-1].dirty = true
 	n.rec = m.fresh()
@@ -131,35 +124,38 @@ func (m *matcher) file(it *source.Item) error {
 	return m.add(n)
 }
 
+// cached is what the cache has of a path.
+type cached struct {
+	known bool
+	raw   statcache.Raw
+	inner [][]byte // further ids, in slices of them end to end
+}
+
 // same reports whether a record's stat section is the described one and proves
 // something.
 func (m *matcher) same(raw statcache.Raw) bool {
 	return bytes.Equal(raw.Stat, m.stat) && !raw.Racy()
 }
 
-// plan decides what has to be read for an entry that differs from its old
-// record, which is nil for a new path.
-func (m *matcher) plan(n *item, old *statcache.Record) error {
+// plan decides what has to be read for an entry that differs from what the
+// cache has.
+func (m *matcher) plan(n *item, old cached) error {
 	e := &n.rec.Entry
 	n.task = taskMeta
 	if e.Type != tree.TypeFile {
-		return m.drop(old, m.base)
+		return m.drop(old)
 	}
 	resumed, err := m.resume(n)
 	if err != nil {
 		return err
 	}
-	if !resumed && old != nil {
-		same, err := m.sameContent(old)
-		if err != nil {
+	if !resumed && old.known {
+		same, err := m.sameContent(n, old)
+		if same || err != nil {
 			return err
 		}
-		if same {
-			e.Extents, e.Size, n.rec.Content = old.Entry.Extents, old.Entry.Size, old.Content
-			return m.keepInner(m.base, n)
-		}
 	}
-	if err := m.drop(old, m.base); err != nil || resumed {
+	if err := m.drop(old); err != nil || resumed {
 		return err
 	}
 	n.counts = true
@@ -189,52 +185,70 @@ func (m *matcher) firstLink(link uint64) (bool, error) {
 	return true, m.links.Add(key[:])
 }
 
-// sameContent reports whether the described file has the contents of its old
-// record, and whether those may be relied upon.
-func (m *matcher) sameContent(old *statcache.Record) (bool, error) {
-	opt, e := &m.p.cfg.Options, &m.rec.Entry
-	if opt.Force || old.Racy || old.Entry.Type != tree.TypeFile ||
-		old.Entry.Size != e.Size || old.Entry.Mtime != e.Mtime ||
-		old.Ctime != m.rec.Ctime && !opt.IgnoreCtime || old.Ino != m.rec.Ino && !opt.IgnoreInode {
+// sameContent gives the described file the contents that the cache has for its
+// path, if they are the same and may be relied upon.
+func (m *matcher) sameContent(n *item, old cached) (bool, error) {
+	opt, e := &m.p.cfg.Options, &n.rec.Entry
+	r, err := old.raw.Decode()
+	if err != nil {
+		return false, err
+	}
+	if opt.Force || r.Racy || r.Entry.Type != tree.TypeFile ||
+		r.Entry.Size != e.Size || r.Entry.Mtime != e.Mtime ||
+		r.Ctime != n.rec.Ctime && !opt.IgnoreCtime || r.Ino != n.rec.Ino && !opt.IgnoreInode {
 		return false, nil
 	}
-	return m.reliableExtents(old.Entry.Extents)
+	if ok, err := m.reliable(old); !ok || err != nil {
+		return false, err
+	}
+	e.Extents, n.rec.Content, n.inner = r.Entry.Extents, r.Content, old.inner
+	return true, nil
 }
 
 // reliable reports whether everything that the record refers to may be relied
 // upon. A whole cache without sparse bundles needs no look at the record.
-func (m *matcher) reliable(raw statcache.Raw) (bool, error) {
+func (m *matcher) reliable(old cached) (bool, error) {
 	t := m.p.trust
 	if t.whole() && len(t.sparse) == 0 {
 		return true, nil
 	}
-	r, err := raw.Decode()
+	r, err := old.raw.Decode()
 	if err != nil {
 		return false, err
 	}
-	return m.reliableExtents(r.Entry.Extents)
-}
-
-func (m *matcher) reliableExtents(extents []tree.Extent) (bool, error) {
-	t := m.p.trust
-	for i := range extents {
-		x := &extents[i]
-		if x.Kind == tree.ExtentHole {
-			continue
-		}
-		if t.sparse[x.ID] {
+	return m.eachRef(r, old.inner, func(id object.ID) (bool, error) {
+		if t.sparse[id] {
 			return false, nil
 		}
 		if t.whole() {
-			continue
+			return true, nil
 		}
-		// What hangs below a list can't be told apart by now, so a file with one is
-		// read again when anything at all is missing.
-		if x.Kind == tree.ExtentList && len(t.absent) > 0 {
-			return false, nil
+		return t.base(id)
+	})
+}
+
+// eachRef reports whether ok holds for every object that a record refers to,
+// itself or through others.
+func (m *matcher) eachRef(r *statcache.Record, inner [][]byte, ok func(object.ID) (bool, error)) (bool, error) {
+	refs := make([]object.ID, 0, len(r.Entry.Extents)+1)
+	for i := range r.Entry.Extents {
+		if x := &r.Entry.Extents[i]; x.Kind != tree.ExtentHole {
+			refs = append(refs, x.ID)
 		}
-		if ok, err := t.base(x.ID); !ok || err != nil {
+	}
+	if !r.Entry.Subtree.IsZero() {
+		refs = append(refs, r.Entry.Subtree)
+	}
+	for _, id := range refs {
+		if is, err := ok(id); !is || err != nil {
 			return false, err
+		}
+	}
+	for _, ids := range inner {
+		for ; len(ids) >= object.IDSize; ids = ids[object.IDSize:] {
+			if is, err := ok(object.ID(ids[:object.IDSize])); !is || err != nil {
+				return false, err
+			}
 		}
 	}
 	return true, nil
@@ -254,67 +268,54 @@ func (m *matcher) resume(n *item) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var inner [][]byte
-	if err := m.partial.Inner(func(ids []byte) error { inner = append(inner, ids); return nil }); err != nil {
+	inner, err := innerOf(m.partial)
+	if err != nil {
 		return false, err
 	}
-	durable := true
-	check := func(id object.ID) error {
-		has, err := m.p.trust.durable(id)
-		if err == nil && !has {
-			has, err = m.p.trust.base(id)
+	t := m.p.trust
+	ok, err = m.eachRef(r, inner, func(id object.ID) (bool, error) {
+		if has, err := t.durable(id); has || err != nil {
+			return has, err
 		}
-		durable = durable && has && !m.p.trust.sparse[id]
-		return err
-	}
-	for i := range r.Entry.Extents {
-		if x := &r.Entry.Extents[i]; x.Kind != tree.ExtentHole {
-			if err := check(x.ID); err != nil {
-				return false, err
-			}
+		if t.sparse[id] {
+			return false, nil
 		}
-	}
-	for _, ids := range inner {
-		if err := eachID(ids, check); err != nil {
-			return false, err
-		}
-	}
-	if !durable {
-		return false, nil
+		return t.base(id)
+	})
+	if !ok || err != nil {
+		return false, err
 	}
 	n.rec.Entry.Extents, n.rec.Entry.Size, n.rec.Content = r.Entry.Extents, r.Entry.Size, r.Content
 	n.inner, n.counts = inner, true
 	return true, nil
 }
 
-// leave matches a folder whose contents have all been seen.
+// leave matches a folder whose contents have all been seen. If they are as they
+// were, and may be relied upon, so may the folder's own objects.
 func (m *matcher) leave(it *source.Item) error {
 	m.describe(it)
-	raw, known, err := m.seek()
+	old, err := m.seek()
 	if err != nil {
 		return err
 	}
 	top := m.frames[len(m.frames)-1]
 	m.frames = m.frames[:len(m.frames)-1]
 	n := &item{step: source.Leave, path: it.Path, change: New}
-	if known {
-		if n.change = Changed; m.same(raw) && !top.dirty {
-			ok, err := m.reliableFolder(raw)
-			if err != nil {
-				return err
-			}
-			if ok {
-				n.raw, n.change = raw, Unmodified
-				if err := m.keepInner(m.base, n); err != nil {
-					return err
-				}
-				return m.add(n)
-			}
-		}
-		if err := m.gone(nil, raw); err != nil {
+	if old.known {
+		n.was, n.change = old.raw, Changed
+	}
+	if old.known && m.same(old.raw) && !top.dirty {
+		ok, err := m.reliable(old)
+		if err != nil {
 			return err
 		}
-		n.was = raw
+		if ok {
+			n.raw, n.inner, n.change = old.raw, old.inner, Unmodified
+			return m.add(n)
+		}
+	}
+	if err := m.drop(old); err != nil {
+		return err
 	}
 	if len(m.frames) > 0 {
 		m.frames[len(m.frames)-1].dirty = true
@@ -324,31 +325,28 @@ func (m *matcher) leave(it *source.Item) error {
 	return m.add(n)
 }
 
-// reliableFolder reports whether the folder's object may be relied upon.
-func (m *matcher) reliableFolder(raw statcache.Raw) (bool, error) {
-	t := m.p.trust
-	if t.whole() {
-		return true, nil
-	}
-	if len(t.absent) > 0 { // something below may be among it
-		return false, nil
-	}
-	r, err := raw.Decode()
-	if err != nil {
-		return false, err
-	}
-	return t.base(r.Entry.Subtree)
-}
-
 // seek looks for the described path in the cache. What is passed over is gone.
-func (m *matcher) seek() (statcache.Raw, bool, error) {
+func (m *matcher) seek() (old cached, err error) {
 	if m.base == nil {
-		return statcache.Raw{}, false, nil
+		return old, nil
 	}
-	return m.base.Seek(m.path, func(path []byte, raw statcache.Raw) error {
+	old.raw, old.known, err = m.base.Seek(m.path, func(path []byte, raw statcache.Raw) error {
 		m.spoil(path)
 		return m.gone(path, raw)
 	})
+	if old.known && err == nil {
+		old.inner, err = innerOf(m.base)
+	}
+	return old, err
+}
+
+// innerOf returns the inner ids of the record that w just gave.
+func innerOf(w *statcache.Walk) (inner [][]byte, err error) {
+	err = w.Inner(func(ids []byte) error {
+		inner = append(inner, ids)
+		return nil
+	})
+	return inner, err
 }
 
 // spoil marks the folder of a path that is gone, if that folder is still there.
@@ -367,32 +365,33 @@ func (m *matcher) spoil(path []byte) {
 	}
 }
 
-// gone takes back what a record referred to.
+// gone takes back what the record just passed over referred to.
 func (m *matcher) gone(_ []byte, raw statcache.Raw) error {
-	r, err := raw.Decode()
+	inner, err := innerOf(m.base)
 	if err != nil {
 		return err
 	}
-	return m.drop(r, m.base)
+	return m.drop(cached{known: true, raw: raw, inner: inner})
 }
 
-// drop takes back what a record referred to; w stands right behind it.
-func (m *matcher) drop(r *statcache.Record, w *statcache.Walk) error {
-	if r == nil {
+// drop takes back what a record referred to.
+func (m *matcher) drop(old cached) error {
+	if !old.known {
 		return nil
+	}
+	r, err := old.raw.Decode()
+	if err != nil {
+		return err
 	}
 	if err := m.p.count(r, -1); err != nil {
 		return err
 	}
-	return w.Inner(func(ids []byte) error { return m.p.countInner(ids, -1) })
-}
-
-// keepInner hands the inner ids of the record that w just gave to the item.
-func (m *matcher) keepInner(w *statcache.Walk, n *item) error {
-	return w.Inner(func(ids []byte) error {
-		n.inner = append(n.inner, ids)
-		return nil
-	})
+	for _, ids := range old.inner {
+		if err := m.p.countInner(ids, -1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add puts an item into the current batch and sends that on when it is full.

@@ -81,9 +81,6 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 		open: open, cache: r.cache, dry: cfg.Options.DryRun, events: r.events,
 		tries: cfg.Reconnects, keeps: cfg.Reconnects > 0,
 	}
-	if err := r.connect(ctx, false); err != nil {
-		return sum, err
-	}
 	return r.attempts(ctx)
 }
 
@@ -138,53 +135,68 @@ func (r *runner) disconnect() error {
 	return errors.Join(errs...)
 }
 
+// reliance says how much of the cache a session relies upon.
+type reliance int
+
+const (
+	relyAll      reliance = iota // on everything, if the store still has its base as the newest snapshot
+	relyVerified                 // on what the store says it has
+	relyNothing
+)
+
 // attempts repeats the pass when what it relied upon is not there: first with
-// that taken as absent, then without any cache.
+// everything verified, then without any cache. Each has a session of its own,
+// because what the refused one has put refers to what is missing.
 func (r *runner) attempts(ctx context.Context) (Summary, error) {
-	for try := 1; ; try++ {
-		sum, err := r.pass(ctx)
+	for rely := relyAll; ; {
+		sum, err := r.attempt(ctx, rely)
 		var missing *object.MissingError
 		switch {
-		case err == nil || try == 3 || ctx.Err() != nil:
+		case err == nil || rely == relyNothing || ctx.Err() != nil:
 			return sum, err
 		case errors.As(err, &missing):
-			r.trust.missing(missing.IDs)
-			if try == 1 && !missing.More {
-				r.events.note(fmt.Sprintf("%v; reading again what they belong to", err))
-				continue
+			for _, id := range missing.IDs {
+				r.absent[id] = false
 			}
-			r.events.note(fmt.Sprintf("%v; going on without the cache", err))
+			if rely++; missing.More {
+				rely = relyNothing
+			}
 		case errors.Is(err, statcache.ErrDamaged) || errors.Is(err, table.ErrDamaged):
-			r.events.note(fmt.Sprintf("the cache is damaged; going on without it: %v", err))
+			rely = relyNothing
 		default:
 			return sum, err
 		}
-		if err := r.goCold(ctx); err != nil {
-			return sum, err
+		if rely == relyVerified {
+			r.events.note(fmt.Sprintf("%v; reading again what they belong to", err))
+			continue
 		}
-		try = max(try, 2)
+		r.events.note(fmt.Sprintf("%v; reading everything again", err))
+		r.cache.Discard()
 	}
 }
 
-// goCold begins a new session without a base. What was put in the present one
-// and is durable is adopted.
-func (r *runner) goCold(ctx context.Context) error {
+func (r *runner) attempt(ctx context.Context, rely reliance) (Summary, error) {
 	if err := r.disconnect(); err != nil {
-		return err
+		return Summary{}, err
 	}
-	r.cache.Discard("it led to nothing good")
-	return r.connect(ctx, true)
+	if err := r.connect(ctx, rely); err != nil {
+		return Summary{}, err
+	}
+	return r.pass(ctx)
 }
 
 // connect opens a session, settles what the last run left open, and finds out
-// what may be relied upon.
-func (r *runner) connect(ctx context.Context, cold bool) error {
+// what may be relied upon. Absent ids are to be sent again in every session.
+func (r *runner) connect(ctx context.Context, rely reliance) error {
 	l := r.link
+	for id := range r.absent {
+		r.absent[id] = false
+	}
 	base := object.ID{}
-	if gen := r.cache.Generation(); gen != nil && !cold {
+	if gen := r.cache.Generation(); gen != nil {
 		base = gen.Base
 	}
-	if next := r.cache.Next(); !next.IsZero() && !cold {
+	if next := r.cache.Next(); !next.IsZero() && rely != relyNothing {
 		base = next // its commit may have succeeded
 	}
 	if err := l.dial(ctx, base); err != nil {
@@ -213,7 +225,7 @@ func (r *runner) connect(ctx context.Context, cold bool) error {
 	if err := l.begin(); err != nil {
 		return err
 	}
-	return r.buildTrust(ctx)
+	return r.buildTrust(ctx, rely)
 }
 
 // settle finds out from the store's head what became of a commit whose end the
@@ -267,7 +279,7 @@ func (r *runner) adopt() (err error) {
 // memory, in bytes.
 const claimMemory = 4 << 20
 
-func (r *runner) buildTrust(ctx context.Context) (err error) {
+func (r *runner) buildTrust(ctx context.Context, rely reliance) (err error) {
 	s := &r.link.standing
 	t := &trust{absent: r.absent, gen: r.cache.Generation()}
 	r.trust = t
@@ -281,16 +293,16 @@ func (r *runner) buildTrust(ctx context.Context) (err error) {
 	}
 	based := s.Based && t.gen != nil && t.gen.Base == s.Head
 	t.ask = !complete || !based && s.Seq > 0
-	if t.gen != nil && !based {
-		r.events.note(fmt.Sprintf("the cache is of snapshot %s, which is not the newest one the store has; asking it about everything", t.gen.Base.Short()))
-		if t.verified, err = r.cache.NewIDSet(claimMemory); err != nil {
-			return err
-		}
-		if t.ask {
-			return r.verify(ctx)
-		}
+	if t.gen == nil || based && rely == relyAll {
+		return nil
 	}
-	return nil
+	if !based {
+		r.events.note(fmt.Sprintf("the store does not vouch for all of snapshot %s, which the cache is of; asking it about everything", t.gen.Base.Short()))
+	}
+	if t.verified, err = r.cache.NewIDSet(claimMemory); err != nil || s.Seq == 0 && !t.ask {
+		return err
+	}
+	return r.verify(ctx)
 }
 
 // maxHave is how many ids one question may have.

@@ -26,7 +26,7 @@ type trust struct {
 	claimed *statcache.IDSet // put, or asked about, in this session
 
 	mu     sync.Mutex
-	absent map[object.ID]bool // what the store said it lacks, at most two MissingErrors; true once it was put again
+	absent map[object.ID]bool // what the store said it lacks, at most two MissingErrors' worth; true once it was put again
 }
 
 // whole reports whether gen is trusted as it is.
@@ -119,18 +119,6 @@ func (t *trust) claim(id object.ID) (mine bool, err error) {
 func (t *trust) asks(id object.ID) bool {
 	absent, _ := t.lacks(id)
 	return t.ask && !absent
-}
-
-// missing takes the ids of a refused commit as absent from now on.
-func (t *trust) missing(ids []object.ID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.absent == nil {
-		t.absent = make(map[object.ID]bool)
-	}
-	for _, id := range ids {
-		t.absent[id] = false
-	}
 }
 
 // findSparse looks for bundles that are better left behind.

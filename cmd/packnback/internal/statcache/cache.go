@@ -163,9 +163,8 @@ func (c *Cache) Settle(head object.ID) error {
 	return nil
 }
 
-// Discard throws the current generation away and says why.
-func (c *Cache) Discard(why string) {
-	c.note("cache discarded, the next run reads everything: " + why)
+// Discard throws the current generation away.
+func (c *Cache) Discard() {
 	c.closeGeneration()
 	_ = c.fsys.Remove(currentName)
 	c.sweep()
