@@ -28,6 +28,7 @@ func (p *program) commands() []*cli.Command {
 		mountCommand(p),
 		checkCommand(p),
 		verifyCommand(p),
+		trustCommand(p),
 		repairCommand(p),
 		serveCommand(p),
 		authorizeCommand(p),
