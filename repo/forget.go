@@ -35,12 +35,16 @@ func (r *Repository) Forget(ctx context.Context, ids []object.ID, opt ForgetOpti
 	if err := r.checkClock(opt.TrustClock); err != nil {
 		return err
 	}
+	frozen, err := r.frozen(ctx, opt)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
 		s, err := r.Snapshot(ctx, id)
 		if err != nil {
 			return err
 		}
-		if err := r.checkBrake(ctx, s, opt); err != nil {
+		if err := r.checkBrake(s, frozen[chainOf(s)]); err != nil {
 			return err
 		}
 	}
@@ -50,21 +54,39 @@ func (r *Repository) Forget(ctx context.Context, ids []object.ID, opt ForgetOpti
 	return r.withReserve(func() error { return r.forgetAll(ctx, ids) })
 }
 
-// checkBrake refuses to forget by hand what no policy would.
-func (r *Repository) checkBrake(ctx context.Context, s *object.Snapshot, opt ForgetOptions) error {
+// chain names a client and job.
+type chain struct{ client, job string }
+
+func chainOf(s *object.Snapshot) chain { return chain{s.Manifest.Client, s.Manifest.Job} }
+
+// frozen returns the oldest unusual snapshot of every client and job that has
+// one: it and what was received before it is kept.
+func (r *Repository) frozen(ctx context.Context, opt ForgetOptions) (map[chain]*object.Snapshot, error) {
+	oldest := map[chain]*object.Snapshot{}
+	if opt.IgnoreUnusual {
+		return oldest, nil
+	}
+	err := r.eachSnapshot(ctx, "snapshots", func(s *object.Snapshot) error {
+		if oldest[chainOf(s)] == nil && s.Flags.Unusual() {
+			s.Sealed = nil // may be large, and nobody asks for it
+			oldest[chainOf(s)] = s
+		}
+		return nil
+	})
+	return oldest, err
+}
+
+// checkBrake refuses to forget by hand what no policy would; unusual is the
+// oldest unusual snapshot of the same client and job, or nil.
+func (r *Repository) checkBrake(s, unusual *object.Snapshot) error {
 	minAge := r.duration(settingMinAge)
 	if age := time.Duration(r.now() - s.Received); age < minAge {
 		return object.CodeBraked.Errorf("snapshot %s is %s old; nothing younger than %s is forgotten (setting %s)", s.ID().Short(), age.Round(time.Second), r.value(settingMinAge), settingMinAge)
 	}
-	if opt.IgnoreUnusual {
+	if unusual == nil || s.Received > unusual.Received {
 		return nil
 	}
-	return r.eachSnapshot(ctx, "snapshots", func(other *object.Snapshot) error {
-		if other.Manifest.Client != s.Manifest.Client || other.Manifest.Job != s.Manifest.Job || !other.Flags.Unusual() || other.Received < s.Received {
-			return nil
-		}
-		return object.CodeBraked.Errorf("snapshot %s is kept because of snapshot %s, which is unusual; look at that one, then run `packnback acknowledge %s`, or use --ignore-unusual", s.ID().Short(), other.ID().Short(), other.ID().Short())
-	})
+	return object.CodeBraked.Errorf("snapshot %s is kept because of snapshot %s, which is unusual; look at that one, then run `packnback acknowledge %s`, or use --ignore-unusual", s.ID().Short(), unusual.ID().Short(), unusual.ID().Short())
 }
 
 func (r *Repository) forgetAll(ctx context.Context, ids []object.ID) error {
@@ -222,10 +244,10 @@ func (r *Repository) Acknowledge(ctx context.Context, id object.ID) error {
 }
 
 // ApplyPolicy forgets what a policy doesn't keep, for each client and job by
-// itself; policy returns the one for a client and job, or an empty one to leave
-// them alone. What was decided is returned, with DryRun too. CodeBraked refuses
+// itself; policy returns the one for a client and job, and whether it applies to
+// them at all. What was decided is returned, with DryRun too. CodeBraked refuses
 // to forget all snapshots of a client and job, before anything is moved.
-func (r *Repository) ApplyPolicy(ctx context.Context, policy func(client, job string) retention.Policy, opt ForgetOptions) ([]Group, error) {
+func (r *Repository) ApplyPolicy(ctx context.Context, policy func(client, job string) (p retention.Policy, applies bool), opt ForgetOptions) ([]Group, error) {
 	if err := r.checkClock(opt.TrustClock); err != nil {
 		return nil, err
 	}
@@ -253,17 +275,17 @@ func (r *Repository) ApplyPolicy(ctx context.Context, policy func(client, job st
 
 // decide asks the policy about every live snapshot. It holds some hundred bytes
 // for each.
-func (r *Repository) decide(ctx context.Context, policy func(client, job string) retention.Policy, opt ForgetOptions) ([]Group, error) {
+func (r *Repository) decide(ctx context.Context, policy func(client, job string) (retention.Policy, bool), opt ForgetOptions) ([]Group, error) {
 	var groups []Group
-	snaps := map[[2]string][]retention.Snapshot{}
+	snaps := map[chain][]retention.Snapshot{}
 	err := r.eachSnapshot(ctx, "snapshots", func(s *object.Snapshot) error {
-		key := [2]string{s.Manifest.Client, s.Manifest.Job}
+		key := chainOf(s)
 		if snaps[key] == nil {
-			p := policy(s.Manifest.Client, s.Manifest.Job)
-			if p.Empty() {
+			p, applies := policy(key.client, key.job)
+			if !applies {
 				return nil
 			}
-			groups = append(groups, Group{Client: key[0], Job: key[1], Policy: p})
+			groups = append(groups, Group{Client: key.client, Job: key.job, Policy: p})
 		}
 		snaps[key] = append(snaps[key], retention.Snapshot{ID: s.ID(), Received: time.Unix(0, s.Received), Unusual: s.Flags.Unusual()})
 		return nil
@@ -274,15 +296,15 @@ func (r *Repository) decide(ctx context.Context, policy func(client, job string)
 	rules := retention.Rules{Now: time.Unix(0, r.now()), MinAge: r.duration(settingMinAge), IgnoreUnusual: opt.IgnoreUnusual}
 	for i := range groups {
 		g := &groups[i]
-		g.Decisions = retention.Select(snaps[[2]string{g.Client, g.Job}], g.Policy, rules)
+		g.Decisions = retention.Select(snaps[chain{g.Client, g.Job}], g.Policy, rules)
 	}
 	return groups, nil
 }
 
 // PolicyOf returns the policy that the settings have for a client and job: that
 // of the matching pattern with the fewest stars, of several such the longest
-// one. Where none matches it is empty. Safe for concurrent use.
-func (r *Repository) PolicyOf(client, job string) retention.Policy {
+// one. There may be none. Safe for concurrent use.
+func (r *Repository) PolicyOf(client, job string) (p retention.Policy, found bool) {
 	best, value := "", ""
 	for _, s := range r.Settings() {
 		pattern, ok := strings.CutPrefix(s.Key, policyPrefix)
@@ -296,8 +318,8 @@ func (r *Repository) PolicyOf(client, job string) retention.Policy {
 			best, value = pattern, s.Value
 		}
 	}
-	p, _ := retention.ParsePolicy(value) // likewise
-	return p
+	p, err := retention.ParsePolicy(value) // likewise
+	return p, best != "" && err == nil
 }
 
 func moreSpecific(a, b string) bool {

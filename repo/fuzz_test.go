@@ -83,4 +83,5 @@ func FuzzConfig(f *testing.F)  { fuzzFormat(f, "config") }
 func FuzzCurrent(f *testing.F) { fuzzFormat(f, "CURRENT") }
 func FuzzHead(f *testing.F)    { fuzzFormat(f, "head") }
 func FuzzUsed(f *testing.F)    { fuzzFormat(f, "used") }
+func FuzzPruned(f *testing.F)  { fuzzFormat(f, "pruned") }
 func FuzzSession(f *testing.F) { fuzzFormat(f, "session") }

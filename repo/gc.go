@@ -94,6 +94,7 @@ func (p *pruning) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.scratch.close()) }()
+	began := p.r.now()
 	for begun, swept := false, false; ; {
 		cur, err := p.current()
 		switch {
@@ -108,7 +109,10 @@ func (p *pruning) run(ctx context.Context) (err error) {
 			err = p.sweepPacks(ctx)
 			swept = true
 		case begun:
-			return p.finish(ctx)
+			if err := p.finish(ctx); err != nil {
+				return err
+			}
+			return p.record(began)
 		default:
 			begun = true
 			err = p.begin(ctx)

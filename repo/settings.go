@@ -48,7 +48,7 @@ type setting struct {
 // good; thresholds are argued for in package retention.
 var settingTable = []setting{
 	{settingGrace, "72h", "how long a forgotten snapshot stays in the trash", checkDuration},
-	{settingMaxDeleted, "60%", "share of a client's snapshots that one forget or prune may take away without --yes", checkPercent},
+	{settingMaxDeleted, "60%", "share of a client's snapshots that one prune deletes for good without --yes", checkPercent},
 	{settingMaxUnused, "5%", "share of packs that may be unused before prune rewrites some", checkPercent},
 	{settingMinAge, "7d", "age below which no policy forgets a snapshot", checkDuration},
 	{settingMinFree, auto, "free space at which uploads stop; auto: the smaller of 5% of the disk and 10G", checkMinFree},
@@ -223,7 +223,16 @@ func (r *Repository) minFree(total uint64) uint64 {
 
 func checkDuration(v string) error { _, err := parseDuration(v); return err }
 func checkPercent(v string) error  { _, err := parsePercent(v); return err }
-func checkPolicy(v string) error   { _, err := retention.ParsePolicy(v); return err }
+
+// checkPolicy refuses, too, a policy that would keep nothing: a policy is removed
+// by setting it to nothing.
+func checkPolicy(v string) error {
+	p, err := retention.ParsePolicy(v)
+	if err == nil && p.Empty() {
+		err = fmt.Errorf("policy %q keeps nothing", v)
+	}
+	return err
+}
 
 func checkMinFree(v string) error {
 	if v == auto {

@@ -69,6 +69,12 @@ func roundTrip(format string, b []byte) ([]byte, error) {
 			return nil, err
 		}
 		return u.append(nil), nil
+	case "pruned":
+		p, err := unmarshalPruned(b)
+		if err != nil {
+			return nil, err
+		}
+		return p.append(nil), nil
 	case "session":
 		return roundTripSession(b)
 	}
@@ -155,6 +161,7 @@ func madeVectors() []*vectortest.Vector {
 	addCurrentVectors(func(name, expect, comment string, b []byte) { add("CURRENT", name, expect, comment, b) })
 	addHeadVectors(func(name, expect, comment string, b []byte) { add("head", name, expect, comment, b) })
 	addUsedVectors(func(name, expect, comment string, b []byte) { add("used", name, expect, comment, b) })
+	addPrunedVectors(func(name, expect, comment string, b []byte) { add("pruned", name, expect, comment, b) })
 	addSessionVectors(func(name, expect, comment string, b []byte) { add("session", name, expect, comment, b) })
 	return all
 }
@@ -234,6 +241,16 @@ func addUsedVectors(add addVector) {
 	add("bit", "checksum", "a changed byte", vectortest.With(good, 25, 0xff))
 	u.settled = []object.SessionID{{2}, {1}}
 	add("order", "malformed", "sessions out of order", u.append(nil))
+}
+
+func addPrunedVectors(add addVector) {
+	p := &pruned{vectorRepository, 1_800_000_000_000_000_000, 1_800_000_003_000_000_000, 1 << 30}
+	good := p.append(nil)
+	add("full", "ok", "three seconds, one gibibyte", good)
+	add("bit", "checksum", "a changed byte", vectortest.With(good, 44, 0xff))
+	add("version", "version", "a later version", resummed(vectortest.With(good, 7, 2)))
+	p.ended = -1
+	add("before", "malformed", "a time before 1970", p.append(nil))
 }
 
 func addSessionVectors(add addVector) {
