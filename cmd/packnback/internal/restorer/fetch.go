@@ -124,13 +124,17 @@ func (r *run) lost(win *window, id object.ID, err error) error {
 
 // object decodes one record and writes what the window wants of it.
 func (r *run) object(ctx context.Context, win *window, rec *object.Record) error {
+	var buf []byte
 	select {
-	case r.decoders <- struct{}{}:
-		defer func() { <-r.decoders }()
+	case buf = <-r.decoders:
+		defer func() { r.decoders <- buf }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	plain, err := r.job.Reader.Decode(ctx, rec)
+	plain, err := r.job.Reader.Decode(ctx, rec, buf)
+	if cap(plain) > cap(buf) {
+		buf = plain[:0]
+	}
 	if err == nil && rec.Kind != object.KindChunk && rec.Kind != object.KindBundle {
 		err = &view.LossError{ID: rec.ID, Err: fmt.Errorf("%w: it is a %s, not content", object.ErrMalformed, rec.Kind)}
 	}

@@ -21,7 +21,7 @@ const (
 	// that is on its way to the store.
 	windowsAhead = 3
 	// sealedBudget bounds the sealed bytes that have arrived and are not decoded.
-	sealedBudget = 32 << 20
+	sealedBudget = 16 << 20
 )
 
 // Job is one restore.
@@ -50,7 +50,7 @@ type run struct {
 	links       *links
 	scratch     string
 	sealed      *semaphore.Weighted
-	decoders    chan struct{} // one slot per object being decoded or written
+	decoders    chan []byte // memory for each object that may be decoded and written at a time
 }
 
 // Restore does job. It returns an error when it could not go on; what it could
@@ -60,7 +60,10 @@ func Restore(ctx context.Context, job Job, opt Options, report Reporter) (Result
 	r := &run{
 		job: job, opt: opt, report: &reporter{to: report},
 		sealed:   semaphore.NewWeighted(sealedBudget),
-		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)+1), // one more, because writing waits
+		decoders: make(chan []byte, runtime.GOMAXPROCS(0)+1), // one more, because writing waits
+	}
+	for range cap(r.decoders) {
+		r.decoders <- nil
 	}
 	err := r.open()
 	if err == nil {

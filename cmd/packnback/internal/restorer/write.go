@@ -39,6 +39,7 @@ type file struct {
 	temp string // the inode's temporary name; "" while it has none
 	ino  uint64 // to recognise it when it is opened again
 	made bool
+	end  uint64 // what was written last ends here, as far as the inode's size shows
 }
 
 // writer makes files. Safe for concurrent use, for different files.
@@ -117,6 +118,9 @@ func (w *writer) put(f *file, at uint64, b []byte) error {
 		return err
 	}
 	err := writeAt(f.fd, b, int64(at), w.opt.Sparse)
+	if !w.opt.Sparse {
+		f.end = max(f.end, at+uint64(len(b)))
+	}
 	if f.temp != "" && f.left > 1 && w.open.Load() > maxOpenFiles {
 		w.close(f)
 	}
@@ -162,6 +166,9 @@ func (w *writer) create(f *file, dir int) error {
 		return fmt.Errorf("making the file: %w", err)
 	}
 	f.fd, f.temp, f.made = fd, name, true
+	if f.left <= 1 {
+		return nil // it is not closed before it is finished
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -219,9 +226,10 @@ func (w *writer) finish(f *file) error {
 	if err := w.reach(f); err != nil {
 		return err
 	}
-	// The bytes that no piece covers are holes.
-	if err := unix.Ftruncate(f.fd, int64(f.entry.Size)); err != nil {
-		return fmt.Errorf("setting the size: %w", err)
+	if f.end != f.entry.Size { // it ends in a hole
+		if err := unix.Ftruncate(f.fd, int64(f.entry.Size)); err != nil {
+			return fmt.Errorf("setting the size: %w", err)
+		}
 	}
 	remarks := w.meta.apply(inode{fd: f.fd}, f.entry, f.dir.fresh)
 	if err := w.folders.use(f.dir, func(dir int) error { return w.name(f, dir) }); err != nil {

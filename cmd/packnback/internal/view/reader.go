@@ -117,14 +117,15 @@ func (r *Reader) fetchKeys(ctx context.Context, ids []object.ID) error {
 }
 
 // Decode opens rec, decompresses it and checks its id; it fetches the key
-// object when it has to. The error is a *LossError when rec is not what its
+// object when it has to. The plaintext is in dst's memory if its capacity is
+// enough, else in new memory. The error is a *LossError when rec is not what its
 // sender made, and wraps crypto.ErrNotRecipient when it is sealed to others.
-func (r *Reader) Decode(ctx context.Context, rec *object.Record) ([]byte, error) {
+func (r *Reader) Decode(ctx context.Context, rec *object.Record, dst []byte) ([]byte, error) {
 	for try := 0; ; try++ {
 		if err := r.LoadKeys(ctx, rec); err != nil {
 			return nil, err
 		}
-		plain, err := r.open(rec)
+		plain, err := r.open(rec, dst)
 		switch {
 		case err == nil:
 			return plain, nil
@@ -137,12 +138,12 @@ func (r *Reader) Decode(ctx context.Context, rec *object.Record) ([]byte, error)
 	}
 }
 
-func (r *Reader) open(rec *object.Record) ([]byte, error) {
+func (r *Reader) open(rec *object.Record, dst []byte) ([]byte, error) {
 	codec, raw, stored, err := r.opener.Open(rec)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := r.decomp.Decompress(nil, codec, stored, raw)
+	plain, err := r.decomp.Decompress(dst, codec, stored, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (r *Reader) Fetch(ctx context.Context, ids []object.ID, yield func(id objec
 		if err != nil {
 			return yield(id, nil, err)
 		}
-		plain, err := r.Decode(ctx, rec)
+		plain, err := r.Decode(ctx, rec, nil)
 		if err != nil && !Refused(err) {
 			return err
 		}
@@ -278,7 +279,7 @@ func (r *Reader) decodeMeta(ctx context.Context, kind object.Kind, rec *object.R
 	if err := checkKind(rec.ID, rec.Kind, kind); err != nil {
 		return metaObject{}, err
 	}
-	plain, err := r.Decode(ctx, rec)
+	plain, err := r.Decode(ctx, rec, nil)
 	if err != nil {
 		return metaObject{}, err
 	}

@@ -54,7 +54,7 @@ type Verifier struct {
 	batch   map[object.ID][]place
 	pieces  int
 	sealed  *semaphore.Weighted
-	decoded chan struct{} // one slot per object being decoded
+	decoded chan []byte // memory for each object that may be decoded at a time
 }
 
 // place is somewhere in a snapshot that wants bytes of an object.
@@ -70,10 +70,14 @@ func NewVerifier(r *Reader, scratch string, report func(path string, id object.I
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{
+	v := &Verifier{
 		reader: r, done: done, report: report, batch: map[object.ID][]place{},
-		sealed: semaphore.NewWeighted(verifySealed), decoded: make(chan struct{}, runtime.GOMAXPROCS(0)),
-	}, nil
+		sealed: semaphore.NewWeighted(verifySealed), decoded: make(chan []byte, runtime.GOMAXPROCS(0)),
+	}
+	for range cap(v.decoded) {
+		v.decoded <- nil
+	}
+	return v, nil
 }
 
 // Close gives up the notes.
@@ -250,13 +254,17 @@ func (v *Verifier) flush(ctx context.Context) error {
 }
 
 func (v *Verifier) decode(ctx context.Context, rec *object.Record) error {
+	var buf []byte
 	select {
-	case v.decoded <- struct{}{}:
-		defer func() { <-v.decoded }()
+	case buf = <-v.decoded:
+		defer func() { v.decoded <- buf }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	plain, err := v.reader.Decode(ctx, rec)
+	plain, err := v.reader.Decode(ctx, rec, buf)
+	if cap(plain) > cap(buf) {
+		buf = plain[:0]
+	}
 	if err == nil && rec.Kind != object.KindChunk && rec.Kind != object.KindBundle {
 		err = &LossError{rec.ID, fmt.Errorf("%w: it is a %s, not content", object.ErrMalformed, rec.Kind)}
 	}
