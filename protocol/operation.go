@@ -16,18 +16,27 @@ type Operation uint16
 // The operations. To add one: a number and a name here, its arguments, events
 // and result in the manual and below, and a line in the server's tables.
 const (
-	OpInit        Operation = 1 // arguments: Settings; result: Initialized
-	OpSettings    Operation = 2 // result: Settings
-	OpSet         Operation = 3 // arguments: Settings, of which only key and value count
-	OpCheck       Operation = 4 // arguments: CheckArguments; events: Problem; result: CheckResult
-	OpRepairIndex Operation = 5 // events: Problem; result: CheckResult
-	OpMarkBad     Operation = 6 // arguments: ids
-	OpStats       Operation = 7 // result: Stats
+	OpInit        Operation = 1  // arguments: Settings; result: Initialized
+	OpSettings    Operation = 2  // result: Settings
+	OpSet         Operation = 3  // arguments: Settings, of which only key and value count
+	OpCheck       Operation = 4  // arguments: CheckArguments; events: Problem; result: CheckResult
+	OpRepairIndex Operation = 5  // events: Problem; result: CheckResult
+	OpMarkBad     Operation = 6  // arguments: ids
+	OpStats       Operation = 7  // result: Stats
+	OpForget      Operation = 8  // arguments: ForgetArguments
+	OpApplyPolicy Operation = 9  // arguments: PolicyArguments; events: Decision
+	OpUnforget    Operation = 10 // arguments: ids
+	OpTrash       Operation = 11 // events: snapshot files without their sealed part
+	OpAcknowledge Operation = 12 // arguments: ids
+	OpPrune       Operation = 13 // arguments: PruneArguments; events: text; result: PruneResult
+	OpStatus      Operation = 14 // events: JobStatus; result: Status
 )
 
 var operationNames = map[Operation]string{
 	OpInit: "init", OpSettings: "config list", OpSet: "config set", OpCheck: "check",
 	OpRepairIndex: "repair index", OpMarkBad: "marking objects as bad", OpStats: "stats",
+	OpForget: "forget", OpApplyPolicy: "forget by a policy", OpUnforget: "unforget", OpTrash: "listing the trash",
+	OpAcknowledge: "acknowledge", OpPrune: "prune", OpStatus: "status",
 }
 
 // String returns the operation's name, which is that of the command.
@@ -221,10 +230,11 @@ func (d *decoder) figures(figures []*uint64) {
 	}
 }
 
-// AppendIDs appends ids, the arguments of OpMarkBad.
+// AppendIDs appends ids, the arguments of OpMarkBad, OpUnforget and
+// OpAcknowledge.
 func AppendIDs(dst []byte, ids []object.ID) []byte { return appendIDs(dst, ids) }
 
-// UnmarshalIDs reads the arguments of OpMarkBad: 1 to MaxMarked ids.
+// UnmarshalIDs reads what AppendIDs wrote: 1 to MaxMarked ids.
 func UnmarshalIDs(b []byte) ([]object.ID, error) {
 	d := decoder{b: b}
 	ids := d.ids(MaxMarked)

@@ -65,6 +65,13 @@ var operations = map[protocol.Operation]func(ctx context.Context, r *repo.Reposi
 	protocol.OpRepairIndex: repairIndex,
 	protocol.OpMarkBad:     markBad,
 	protocol.OpStats:       stats,
+	protocol.OpForget:      forget,
+	protocol.OpApplyPolicy: applyPolicy,
+	protocol.OpUnforget:    unforget,
+	protocol.OpTrash:       trash,
+	protocol.OpAcknowledge: acknowledge,
+	protocol.OpPrune:       prune,
+	protocol.OpStatus:      status,
 }
 
 // bare refuses arguments where there are none.

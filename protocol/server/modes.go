@@ -53,6 +53,13 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpRepairIndex: protocol.MayAdminister,
 	protocol.OpMarkBad:     protocol.MayAdminister,
 	protocol.OpStats:       protocol.MayRead,
+	protocol.OpForget:      protocol.MayAdminister,
+	protocol.OpApplyPolicy: protocol.MayAdminister,
+	protocol.OpUnforget:    protocol.MayAdminister,
+	protocol.OpTrash:       protocol.MayRead,
+	protocol.OpAcknowledge: protocol.MayAdminister,
+	protocol.OpPrune:       protocol.MayAdminister,
+	protocol.OpStatus:      protocol.MayRead,
 }
 
 // refusal is the error for something that the connection may not do.
