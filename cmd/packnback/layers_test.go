@@ -57,7 +57,7 @@ var layers = map[string]layer{
 	"repo":       {4, []string{"repo/object", disk, "repo/table", "repo/pack", "repo/index", "repo/retention"}},
 
 	"repo/storetest":  {5, []string{"repo/object", "repo"}},
-	"protocol/server": {5, []string{"protocol/internal/outbox", "repo/object", "repo/retention", "repo", "protocol"}},
+	"protocol/server": {5, []string{"repo/retention", "protocol/internal/outbox", "repo/object", "repo/retention", "repo", "protocol"}},
 	"protocol/client": {5, []string{"protocol/internal/outbox", "repo/object", "protocol"}},
 
 	"protocol/internal/memstore": {6, []string{"protocol", "protocol/server", "repo/object"}},
