@@ -113,10 +113,13 @@ func (c *checker) run(ctx context.Context) error {
 		return c.heads()
 	}
 	defer v.release()
-	if err := c.index(ctx, v); err != nil {
-		return err
+	err = c.index(ctx, v)
+	if err == nil {
+		err = c.closure(ctx, v, order)
 	}
-	if err := c.closure(ctx, v, order); err != nil {
+	if errors.Is(err, object.CodeDamaged) {
+		c.problem(Problem{What: "index", Detail: err.Error()})
+	} else if err != nil {
 		return err
 	}
 	return c.heads()

@@ -113,11 +113,23 @@ func (rp *repairer) readOld(ctx context.Context) error {
 		return nil
 	}
 	rp.old = cur
-	if rp.oldView, err = rp.r.acquire(ctx); err != nil {
+	v, err := rp.r.acquire(ctx)
+	if err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		rp.problem(Problem{What: "index", Detail: err.Error()})
+		return nil
+	}
+	rp.oldView = v
+	for _, seg := range v.set.Segments() {
+		if err := seg.Verify(); err != nil {
+			rp.problem(Problem{What: "index", Name: seg.Name(), Detail: err.Error()})
+			rp.oldView = nil
+		}
+	}
+	if rp.oldView == nil {
+		return v.release()
 	}
 	return nil
 }
@@ -384,9 +396,19 @@ func (rp *repairer) save(name string) error {
 	if err != nil {
 		return storeError("reading", name, err)
 	}
-	to := fmt.Sprintf("damaged/%s.%d", strings.ReplaceAll(name, "/", "_"), rp.r.now())
-	if err := createFile(rp.r.fs, to, b); err != nil {
-		return err
+	for at := rp.r.now(); ; at++ {
+		to := fmt.Sprintf("damaged/%s.%d", strings.ReplaceAll(name, "/", "_"), at)
+		there, err := exists(rp.r.fs, to)
+		if err != nil {
+			return err
+		}
+		if there {
+			continue
+		}
+		if err := createFile(rp.r.fs, to, b); err != nil {
+			return err
+		}
+		break
 	}
 	return rp.r.syncDirs("damaged")
 }
