@@ -159,6 +159,7 @@ var codeStatuses = []struct {
 	{object.CodeUnsafeLock, statusBusy},
 	{object.CodeHeadMoved, statusBusy},
 	{object.CodeDenied, statusRefused},
+	{object.CodeDenied, "the store decides what this connection may do; its administrator can do it there, or see packnback-authorize(1)"},
 	{object.CodeQuota, statusRefused},
 	{object.CodeBraked, statusRefused},
 	{object.CodeDamaged, statusDamage},
