@@ -80,15 +80,7 @@ func (p *pass) run(ctx context.Context) (root *rootFolder, err error) {
 	}
 	defer func() { err = errors.Join(err, links.Close(), a.close()) }()
 
-	g.Go(func() error {
-		defer close(p.ordered)
-		defer close(p.toRead)
-		defer close(p.toCut)
-		return p.walk(ctx, links)
-	})
-	for range p.readers() {
-		g.Go(func() error { return p.readAll(ctx) })
-	}
+	p.startReading(ctx, g, links)
 	var offering sync.WaitGroup // the assembler and the cutters
 	offering.Add(1 + cutters)
 	g.Go(func() error {
@@ -103,16 +95,43 @@ func (p *pass) run(ctx context.Context) (root *rootFolder, err error) {
 			return p.cutAll(ctx)
 		})
 	}
+	p.startSending(ctx, g, &offering)
+	return root, g.Wait()
+}
+
+// startReading starts the walk and the readers.
+func (p *pass) startReading(ctx context.Context, g *errgroup.Group, links *table.Sorter) {
+	g.Go(func() error {
+		defer close(p.ordered)
+		defer close(p.toRead)
+		defer close(p.toCut)
+		return p.walk(ctx, links)
+	})
+	for range p.readers() {
+		g.Go(func() error { return p.readAll(ctx) })
+	}
+}
+
+// startSending starts everything from the asker to the putter. Each channel is
+// closed when the last of those who send on it has ended.
+func (p *pass) startSending(ctx context.Context, g *errgroup.Group, offering *sync.WaitGroup) {
+	var asking, sealing sync.WaitGroup
 	g.Go(func() error {
 		offering.Wait()
 		close(p.asks)
 		return nil
 	})
+	asking.Add(1)
 	g.Go(func() error {
-		defer close(p.seals)
+		defer asking.Done()
 		return p.askAll(ctx)
 	})
-	var sealing sync.WaitGroup
+	g.Go(func() error {
+		offering.Wait() // what needs no question goes to the sealers directly
+		asking.Wait()
+		close(p.seals)
+		return nil
+	})
 	for range runtime.GOMAXPROCS(0) {
 		sealing.Add(1)
 		g.Go(func() error {
@@ -126,7 +145,6 @@ func (p *pass) run(ctx context.Context) (root *rootFolder, err error) {
 		return nil
 	})
 	g.Go(func() error { return p.putAll(ctx) })
-	return root, g.Wait()
 }
 
 func (p *pass) readers() int {
@@ -261,38 +279,4 @@ func (s *Source) walk(ctx context.Context, ev *events, step func(*source.Item) e
 	opt := s.opt
 	opt.Report = ev.problem
 	return s.plan.Walk(ctx, opt, step)
-}
-
-// buffers are reused memory for contents, in classes by powers of two.
-type buffers struct {
-	classes [24]sync.Pool // of *[]byte with capacity 1<<i
-}
-
-// smallestBuffer is the log2 of the smallest buffer that is worth keeping.
-const smallestBuffer = 12
-
-// get returns a buffer of length n and a handle to give back.
-func (b *buffers) get(n int) *[]byte {
-	class := smallestBuffer
-	for 1<<class < n {
-		class++
-	}
-	if class < len(b.classes) {
-		if buf, ok := b.classes[class].Get().(*[]byte); ok {
-			*buf = (*buf)[:n]
-			return buf
-		}
-	}
-	buf := make([]byte, n, 1<<class)
-	return &buf
-}
-
-func (b *buffers) put(buf *[]byte) {
-	class := smallestBuffer
-	for 1<<class < cap(*buf) {
-		class++
-	}
-	if class < len(b.classes) && cap(*buf) == 1<<class {
-		b.classes[class].Put(buf)
-	}
 }

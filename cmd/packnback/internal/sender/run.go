@@ -281,7 +281,7 @@ const claimMemory = 4 << 20
 
 func (r *runner) buildTrust(ctx context.Context, rely reliance) (err error) {
 	s := &r.link.standing
-	t := &trust{absent: r.absent, gen: r.cache.Generation()}
+	t := &trust{absent: r.absent, lacking: len(r.absent) > 0, gen: r.cache.Generation()}
 	r.trust = t
 	if t.claimed, err = r.cache.NewIDSet(claimMemory); err != nil {
 		return err

@@ -25,17 +25,18 @@ type trust struct {
 
 	claimed *statcache.IDSet // put, or asked about, in this session
 
-	mu     sync.Mutex
-	absent map[object.ID]bool // what the store said it lacks, at most two MissingErrors' worth; true once it was put again
+	lacking bool // absent holds anything; never changes
+	mu      sync.Mutex
+	absent  map[object.ID]bool // what the store said it lacks, at most two MissingErrors' worth; true once it was put again
 }
 
 // whole reports whether gen is trusted as it is.
-func (t *trust) whole() bool { return t.verified == nil && len(t.absent) == 0 }
+func (t *trust) whole() bool { return t.verified == nil && !t.lacking }
 
 // lacks reports whether the store said that it lacks id, and whether it was put
 // since.
 func (t *trust) lacks(id object.ID) (absent, healed bool) {
-	if len(t.absent) == 0 { // set before a pass begins, never grown in it
+	if !t.lacking {
 		return false, false
 	}
 	t.mu.Lock()
