@@ -8,5 +8,6 @@
 // be left out (Line), and the tests demand that the explorer then finds a lost
 // object, an acknowledged snapshot gone, or space that is never freed. The order
 // of durable steps here is the order in package repo; where they differ, one of
-// them is wrong.
+// them is wrong. A second, smaller model is about CURRENT alone, which commits,
+// merges and prunes replace.
 package gcmodel

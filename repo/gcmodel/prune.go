@@ -9,6 +9,8 @@ func (st *stepper) prune(s *state, p int) {
 	case pruneCondemned:
 		st.spare(s, p)
 	case pruneDeleting:
+		st.empty(s, p)
+	case pruneEmptied:
 		st.rewrite(s, p)
 	case pruneCopied:
 		st.drop(s, p)
@@ -112,29 +114,20 @@ func (s *state) outside(in set) set {
 	return closure(o)
 }
 
-// condemn is step 3.
+// condemn is step 3. Nothing is marked here: R3 is what the mark began from,
+// and step 5 sees to everything newer.
 func (st *stepper) condemn(s *state, p int) {
 	if !s.exclusive() && st.on(CondemnedExclusive) {
 		return
 	}
 	n := *s
 	pr := &n.prune[p]
-	now := st.rootsNow(&n)
-	newer := roots{snaps: now.snaps &^ pr.r0.snaps, files: now.files}
-	var reached set
-	if st.on(MarkNewerRoots) {
-		reached |= n.reach(newer)
-	}
-	if st.on(MarkOutsideI0) {
-		reached |= n.outside(pr.i0)
-	}
-	pr.marked |= n.firstIn(reached, pr.i0)
 	for k := range n.n {
 		if l := &n.locs[k]; pr.i0.has(int(k)) && l.current && !pr.marked.has(int(k)) {
 			l.condemned = true
 		}
 	}
-	n.listed, n.i0, n.r3 = true, pr.i0, now
+	n.listed, n.i0, n.r3 = true, pr.i0, pr.r0.snaps
 	if st.on(GenerationCondemned) {
 		n.gen++
 	}
@@ -142,14 +135,20 @@ func (st *stepper) condemn(s *state, p int) {
 	st.emit(n, "prune 3: publish condemned")
 }
 
-// spare is step 5.
+// spare is step 5. The program also spares what running uploads rely on, which
+// saves them refused commits; the model does without.
 func (st *stepper) spare(s *state, p int) {
 	if !s.exclusive() && st.on(DeletingExclusive) {
 		return
 	}
 	n := *s
-	now := st.rootsNow(&n)
-	reached := n.reach(roots{snaps: now.snaps &^ n.r3.snaps, files: now.files &^ n.r3.files}) | n.outside(n.i0)
+	var reached set
+	if st.on(SpareNewerRoots) {
+		reached |= n.reach(roots{snaps: st.rootsNow(&n).snaps &^ n.r3})
+	}
+	if st.on(SpareOutsideI0) {
+		reached |= n.outside(n.i0)
+	}
 	for k := range n.n {
 		l := &n.locs[k]
 		if !l.condemned {
@@ -157,15 +156,29 @@ func (st *stepper) spare(s *state, p int) {
 		}
 		// Of a reached object the first condemned location is spared, and only
 		// when it has no live one.
-		spared := st.on(SecondMark) && reached.has(int(l.object)) && !n.live(int(l.object))
+		spared := reached.has(int(l.object)) && !n.live(int(l.object))
 		l.condemned, l.deleting = false, !spared
 	}
-	n.listed, n.deleting, n.i0, n.r3 = false, true, 0, roots{}
+	n.listed, n.deleting, n.i0, n.r3 = false, true, 0, 0
 	if st.on(GenerationDeleting) {
 		n.gen++
 	}
 	n.prune[p] = prune{phase: pruneDeleting}
 	st.emit(n, "prune 5: publish deleting")
+}
+
+// empty unlinks packs of which nothing lives. They are still in CURRENT, but
+// nothing may rely on a deleting location: on a full disk this makes the room for
+// a new index.
+func (st *stepper) empty(s *state, p int) {
+	n := *s
+	for k := range n.n {
+		if l := &n.locs[k]; l.deleting {
+			l.exists, l.durable = false, false
+		}
+	}
+	n.prune[p].phase = pruneEmptied
+	st.emit(n, "prune 6: unlink packs without live locations")
 }
 
 // rewrite is the copying half of step 6: any one live record may lie in a pack

@@ -109,6 +109,7 @@ const (
 	pruneMarked               // steps 1 and 2 done
 	pruneCondemned            // step 3 published, or found by step 0
 	pruneDeleting             // step 5 published, or found by step 0
+	pruneEmptied              // step 6: packs of which nothing lives are unlinked
 	pruneCopied               // step 6: copies of live records are durable
 	pruneDropped              // step 6: CURRENT without the old locations is durable
 	pruneDone
@@ -143,7 +144,7 @@ type state struct {
 	listed   bool // a condemned list is published
 	deleting bool // a deleting list is published
 	i0       set  // published with the condemned list
-	r3       roots
+	r3       set  // snapshots that the mark began from, published likewise
 	sess     [sessions]session
 	prune    [prunes]prune
 	kills    uint8
@@ -249,6 +250,18 @@ func (s *state) violation() string {
 		for o := range objects {
 			if reached.has(o) && !s.readable(o) {
 				return "an object of a snapshot is missing"
+			}
+		}
+	}
+	for k := range s.n {
+		l := &s.locs[k]
+		if !l.current || l.condemned || l.deleting {
+			continue
+		}
+		reached := closure(1 << l.object)
+		for o := range objects {
+			if reached.has(o) && !s.readable(o) {
+				return "what a location in CURRENT reaches is missing"
 			}
 		}
 	}

@@ -30,10 +30,9 @@ const (
 	SessionPacksNotI0                // prune 1: packs named by a session file stay out of I0
 	TrashIsRoot                      // prune 1: all of trash is a root
 	SessionsAreRoots                 // prune 1: running and resumable uploads are roots
-	MarkNewerRoots                   // prune 3: mark from roots newer than R0
-	MarkOutsideI0                    // prune 3: mark from every location in CURRENT not in I0
 	GenerationCondemned              // prune 3: generation+1
-	SecondMark                       // prune 5: take away what newer roots and locations reach
+	SpareNewerRoots                  // prune 5: take away what snapshots newer than the mark reach
+	SpareOutsideI0                   // prune 5: take away what locations in CURRENT outside I0 reach
 	GenerationDeleting               // prune 5: generation+1
 	DeletingExclusive                // prune 5: under gc.lock exclusive
 	CondemnedExclusive               // prune 3: under gc.lock exclusive
