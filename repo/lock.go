@@ -3,6 +3,8 @@ package repo
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"path"
 
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
@@ -30,7 +32,7 @@ func (r *Repository) lock(ctx context.Context, name string, mode disk.LockMode) 
 	if err := ctx.Err(); err != nil {
 		return nil, interrupted(err)
 	}
-	l, err := r.fs.Lock(ctx, name, mode)
+	l, err := r.openLock(ctx, name, mode)
 	if err == nil {
 		return l, nil
 	}
@@ -44,7 +46,7 @@ func (r *Repository) lock(ctx context.Context, name string, mode disk.LockMode) 
 func (r *Repository) tryLock(name string, mode disk.LockMode) (l disk.Lock, ok bool, err error) {
 	once, cancel := context.WithCancel(context.Background())
 	cancel()
-	l, err = r.fs.Lock(once, name, mode)
+	l, err = r.openLock(once, name, mode)
 	if errors.Is(err, disk.ErrLocked) {
 		return nil, false, nil
 	}
@@ -52,6 +54,19 @@ func (r *Repository) tryLock(name string, mode disk.LockMode) (l disk.Lock, ok b
 		return nil, false, storeError("locking", name, err)
 	}
 	return l, true, nil
+}
+
+// openLock is Lock, which makes the folder locks where that is missing: it holds
+// nothing worth copying, so a copy of a repository may lack it.
+func (r *Repository) openLock(ctx context.Context, name string, mode disk.LockMode) (disk.Lock, error) {
+	l, err := r.fs.Lock(ctx, name, mode)
+	if !errors.Is(err, fs.ErrNotExist) || path.Dir(name) != "locks" {
+		return l, err
+	}
+	if err := r.fs.Mkdir("locks"); err != nil {
+		return nil, err
+	}
+	return r.fs.Lock(ctx, name, mode)
 }
 
 // lockGC takes gc.lock through the gate. One who waits for it exclusively keeps
