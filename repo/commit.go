@@ -40,6 +40,11 @@ func (s *Session) Commit(ctx context.Context, m *object.Manifest, sealed []byte)
 		s.phase = over
 	}
 	s.mu.Unlock()
+	if errors.Is(err, object.CodeMissing) {
+		// The check may have seen newer lists than the session answers by. What is
+		// missing by them must not be dropped as known when it is put again.
+		err = errors.Join(err, s.follow(ctx))
+	}
 	if err != nil {
 		return object.Receipt{}, err
 	}
