@@ -174,8 +174,9 @@ func (fs *folders) shrink(n int) {
 
 // enter returns the folder name in parent, which it makes (0700 until the
 // restore leaves it) unless a folder of that name is there. Anything else of
-// that name, a symlink above all, gives fs.ErrExist: os.ErrExist.
-func (fs *folders) enter(parent *folder, name string) (*folder, error) {
+// that name, a symlink above all, gives os.ErrExist. With unlock, a folder that
+// its owner may not write to is made writable; the caller sets its mode later.
+func (fs *folders) enter(parent *folder, name string, unlock bool) (*folder, error) {
 	d := &folder{parent: parent, name: name, fd: -1}
 	err := fs.use(parent, func(fd int) error {
 		switch err := unix.Mkdirat(fd, name, 0o700); {
@@ -192,6 +193,9 @@ func (fs *folders) enter(parent *folder, name string) (*folder, error) {
 			return os.ErrExist
 		}
 		d.dev, d.ino = st.Dev, st.Ino
+		if unlock && st.Mode&0o700 != 0o700 && os.Geteuid() != 0 {
+			return inode{fd: -1, dir: fd, name: name}.chmod(st.Mode&0o7777 | 0o700)
+		}
 		return nil
 	})
 	if err != nil {

@@ -78,18 +78,21 @@ func (w *writer) adopt(d *folder, e *tree.Entry) error {
 			fd, err := ignoringEINTR(func() (int, error) {
 				return unix.Openat(dir, e.Name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 			})
-			if err != nil {
+			switch {
+			case err == unix.EACCES && !w.meta.root: // its owner may not read it; by name then
+			case err != nil:
 				return fmt.Errorf("opening what is there: %w", err)
+			default:
+				defer unix.Close(fd)
+				var st unix.Stat_t
+				if err := unix.Fstat(fd, &st); err != nil {
+					return err
+				}
+				if st.Nlink != 1 || typeOf(&st) != tree.TypeFile {
+					return errors.New("what is there was changed by another process")
+				}
+				n = inode{fd: fd}
 			}
-			defer unix.Close(fd)
-			var st unix.Stat_t
-			if err := unix.Fstat(fd, &st); err != nil {
-				return err
-			}
-			if st.Nlink != 1 || typeOf(&st) != tree.TypeFile {
-				return errors.New("what is there was changed by another process")
-			}
-			n = inode{fd: fd}
 		}
 		if remarks := w.meta.apply(n, e, false); len(remarks) > 0 {
 			return &metadataError{remarks}

@@ -129,7 +129,7 @@ func (p *planner) ensure(n int, path string) error {
 			continue
 		}
 		var err error
-		if l.dir, err = p.makeFolder(p.levels[i-1].dir, l.entry); err == nil {
+		if l.dir, err = p.makeFolder(p.levels[i-1].dir, l); err == nil {
 			continue
 		}
 		for j := i; j <= n; j++ {
@@ -144,13 +144,14 @@ func (p *planner) ensure(n int, path string) error {
 	return nil
 }
 
-// makeFolder makes e in parent, unless it is there. What is not a folder makes
-// room, if Overwrite permits that.
-func (p *planner) makeFolder(parent *folder, e *tree.Entry) (*folder, error) {
+// makeFolder makes l's folder in parent, unless it is there. What is not a
+// folder makes room, if Overwrite permits that.
+func (p *planner) makeFolder(parent *folder, l *level) (*folder, error) {
+	e, unlock := l.entry, l.selected && p.opt.Overwrite != Never
 	if p.opt.DryRun {
 		return p.folders.imagine(parent, e.Name)
 	}
-	d, err := p.folders.enter(parent, e.Name)
+	d, err := p.folders.enter(parent, e.Name, unlock)
 	if !errors.Is(err, os.ErrExist) {
 		return d, err
 	}
@@ -167,7 +168,7 @@ func (p *planner) makeFolder(parent *folder, e *tree.Entry) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.folders.enter(parent, e.Name)
+	return p.folders.enter(parent, e.Name, unlock)
 }
 
 func (p *planner) leave(it *view.Item) error {

@@ -42,8 +42,11 @@ type Reader struct {
 	store  Store
 	opener *crypto.Opener
 	decomp *chunk.Decompressor
-	keys   sync.Mutex // one batch of key objects at a time, so that none is fetched twice
-	cache  *cache[metaObject]
+
+	keys    sync.Mutex
+	loading map[object.ID]chan struct{} // key objects being fetched; bounded by the callers' batches
+
+	cache *cache[metaObject]
 }
 
 // metaObject is the plaintext of a directory or list object.
@@ -61,29 +64,59 @@ func NewReader(store Store, opener *crypto.Opener) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{store: store, opener: opener, decomp: d, cache: newCache[metaObject](cacheBytes)}, nil
+	return &Reader{store: store, opener: opener, decomp: d, loading: map[object.ID]chan struct{}{}, cache: newCache[metaObject](cacheBytes)}, nil
 }
 
 // Store returns the store that r reads from.
 func (r *Reader) Store() Store { return r.store }
 
 // LoadKeys makes the key objects of recs available, all that are missing with
-// one Fetch. One that is sealed to others is no error here; Decode says so.
+// one Fetch, or by waiting for callers that fetch them already. One that is
+// sealed to others is no error here; Decode says so.
 func (r *Reader) LoadKeys(ctx context.Context, recs ...*object.Record) error {
+	_, err := r.loadKeys(ctx, recs)
+	return err
+}
+
+// loadKeys is LoadKeys; relied says that others' fetches were waited for, whose
+// errors are theirs.
+func (r *Reader) loadKeys(ctx context.Context, recs []*object.Record) (relied bool, err error) {
 	if !r.lacksKey(recs) {
-		return nil
+		return false, nil
 	}
-	r.keys.Lock()
-	defer r.keys.Unlock()
 	var want []object.ID
-	asked := map[object.ID]bool{} // at most len(recs)
+	var others []chan struct{} // closed when somebody else's Fetch is done
+	mine := make(chan struct{})
+	r.keys.Lock()
 	for _, rec := range recs {
-		if rec.Kind != object.KindKey && !asked[rec.Key] && !r.opener.HasKey(rec.Key) {
-			asked[rec.Key] = true
+		if rec.Kind == object.KindKey || r.opener.HasKey(rec.Key) {
+			continue
+		}
+		switch loading := r.loading[rec.Key]; loading {
+		case nil:
+			r.loading[rec.Key] = mine
 			want = append(want, rec.Key)
+		case mine:
+		default:
+			others = append(others, loading)
 		}
 	}
-	return r.fetchKeys(ctx, want)
+	r.keys.Unlock()
+	err = r.fetchKeys(ctx, want)
+	r.keys.Lock()
+	for _, id := range want {
+		delete(r.loading, id)
+	}
+	r.keys.Unlock()
+	close(mine)
+	for _, other := range others {
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return true, ctx.Err()
+		}
+	}
+	return len(others) > 0, err
 }
 
 // HasKey reports whether rec can be decoded, or refused, without a Fetch.
@@ -98,7 +131,7 @@ func (r *Reader) lacksKey(recs []*object.Record) bool {
 	return false
 }
 
-// fetchKeys fetches and unwraps the key objects ids. r.keys is held.
+// fetchKeys fetches and unwraps the key objects ids.
 func (r *Reader) fetchKeys(ctx context.Context, ids []object.ID) error {
 	if len(ids) == 0 {
 		return nil
@@ -122,15 +155,16 @@ func (r *Reader) fetchKeys(ctx context.Context, ids []object.ID) error {
 // sender made, and wraps crypto.ErrNotRecipient when it is sealed to others.
 func (r *Reader) Decode(ctx context.Context, rec *object.Record, dst []byte) ([]byte, error) {
 	for try := 0; ; try++ {
-		if err := r.LoadKeys(ctx, rec); err != nil {
+		relied, err := r.loadKeys(ctx, []*object.Record{rec})
+		if err != nil {
 			return nil, err
 		}
 		plain, err := r.open(rec, dst)
 		switch {
 		case err == nil:
 			return plain, nil
-		case errors.Is(err, crypto.ErrNoKey) && r.opener.HasKey(rec.Key) && try < 2:
-			continue // dropped from the opener meanwhile, by other uploads' keys
+		case errors.Is(err, crypto.ErrNoKey) && (relied || r.opener.HasKey(rec.Key)) && try < 3:
+			continue // somebody else's fetch failed, or other keys took its place
 		case errors.Is(err, crypto.ErrNotRecipient):
 			return nil, err
 		}

@@ -127,10 +127,24 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%q matches %s: %s", e.Operand, what, strings.Join(names, ", "))
 }
 
-// Resolve finds the one snapshot that sel names, and checks its signature.
-// It returns an *AmbiguousError when there are several, and a StoreError of
-// object.CodeNotFound when there is none.
+// Resolve finds the one snapshot that sel names, as Find does, and checks its
+// signature.
 func Resolve(ctx context.Context, store Snapshots, sel Selector, only Narrow) (*object.Snapshot, error) {
+	found, err := Find(ctx, store, sel, only)
+	if err != nil {
+		return nil, err
+	}
+	if err := found.Manifest.Verify(); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Find finds the one snapshot that sel names, for those who only want to be rid
+// of it or to keep it: its signature may be bad. It returns an *AmbiguousError
+// when there are several, and a StoreError of object.CodeNotFound when there is
+// none.
+func Find(ctx context.Context, store Snapshots, sel Selector, only Narrow) (*object.Snapshot, error) {
 	var found *object.Snapshot
 	var err error
 	if sel.Prefix == "" {
@@ -143,9 +157,6 @@ func Resolve(ctx context.Context, store Snapshots, sel Selector, only Narrow) (*
 	}
 	if found == nil {
 		return nil, object.CodeNotFound.Errorf("no snapshot matches %s", describe(sel, only))
-	}
-	if err := found.Manifest.Verify(); err != nil {
-		return nil, err
 	}
 	return found, nil
 }

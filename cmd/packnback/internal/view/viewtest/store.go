@@ -23,6 +23,9 @@ type Store struct {
 	// Before, when set, is called before a record is yielded, and may replace
 	// it, or end the call with an error.
 	Before func(rec *object.Record) (*object.Record, error)
+	// Delay, when set, is called at the beginning of every Push and Fetch: the
+	// way there and back to a distant store.
+	Delay func()
 }
 
 // NewStore returns an empty Store.
@@ -117,6 +120,9 @@ func (s *Store) Push(ctx context.Context, root object.ID, yield func(*object.Rec
 	s.mu.Lock()
 	s.Pushes++
 	s.mu.Unlock()
+	if s.Delay != nil {
+		s.Delay()
+	}
 	return s.push(ctx, root, yield)
 }
 
@@ -158,6 +164,9 @@ func (s *Store) Fetch(ctx context.Context, ids []object.ID, yield func(*object.R
 	s.mu.Lock()
 	s.Calls++
 	s.mu.Unlock()
+	if s.Delay != nil {
+		s.Delay()
+	}
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, object.ID.Compare)
 	var missing []object.ID
