@@ -8,6 +8,7 @@ import (
 
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 )
 
 // fewExpired is how many snapshots of a client may always go at once, whatever
@@ -74,7 +75,7 @@ func (p *pruning) estimate(m *marker) error {
 	for i := range s.use {
 		if u := &s.use[i]; u.gone && !u.copied {
 			res.PacksDeleted++
-			res.BytesFreed += uint64(u.Size)
+			res.BytesFreed += u.fileSize()
 		}
 	}
 	s.tally()
@@ -90,11 +91,14 @@ func (s *sweeping) tally() {
 		res.ObjectsKept += u.kept
 		switch {
 		case !u.gone:
-			res.BytesKept += uint64(u.Size)
+			res.BytesKept += u.fileSize()
 			res.BytesUnused += u.unused()
-		case u.copied:
+		case u.copied && s.p.opt.DryRun:
 			res.BytesKept += u.live
 		}
+	}
+	for _, p := range s.made {
+		res.BytesKept += uint64(p.Size) + pack.SealSize
 	}
 }
 

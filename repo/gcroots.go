@@ -64,11 +64,17 @@ func (p *pruning) grace() time.Duration {
 	return p.r.duration(settingGrace)
 }
 
+// over reports whether the grace of a forgotten snapshot is over. Without any
+// grace it is, even where the clock is a little behind what it was.
+func (p *pruning) over(s *object.Snapshot) bool {
+	grace := p.grace()
+	return grace == 0 || p.r.now()-s.Forgotten >= int64(grace)
+}
+
 func (p *pruning) findExpired(ctx context.Context) error {
 	p.expired = p.expired[:0]
-	now, grace := p.r.now(), p.grace()
 	return p.r.eachSnapshot(ctx, "trash", func(s *object.Snapshot) error {
-		if now-s.Forgotten >= int64(grace) {
+		if p.over(s) {
 			p.expired = append(p.expired, s.ID())
 		}
 		return nil
@@ -250,7 +256,7 @@ func (p *pruning) clearSnapshot(id object.ID) error {
 	if err != nil {
 		return err
 	}
-	if p.r.now()-s.Forgotten < int64(p.grace()) {
+	if !p.over(s) {
 		return nil
 	}
 	if err := p.r.fs.Remove(snapshotName("trash", id)); err != nil {

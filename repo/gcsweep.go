@@ -24,9 +24,11 @@ type packUse struct {
 
 // unused returns the bytes of the pack that no live record takes.
 func (u *packUse) unused() uint64 {
-	overhead := uint64(pack.HeaderSize + pack.SealSize)
-	return uint64(u.Size) - min(uint64(u.Size), u.live+overhead)
+	return uint64(u.Size) - min(uint64(u.Size), u.live+pack.HeaderSize)
 }
+
+// fileSize returns how long the pack's file is, if no upload was cut off in it.
+func (u *packUse) fileSize() uint64 { return uint64(u.Size) + pack.SealSize }
 
 // sweeping is step 6 under way.
 type sweeping struct {
@@ -454,10 +456,16 @@ func (s *sweeping) unlink() error {
 		if !u.gone {
 			continue
 		}
+		// The index knows nothing of what a cut-off upload left behind the last
+		// record.
+		size := u.fileSize()
+		if e, err := s.p.r.fs.Stat(u.Name.Path(u.Type)); err == nil {
+			size = uint64(e.Size)
+		}
 		if err := s.p.r.removePack(u.Name, u.Type); err != nil {
 			return err
 		}
-		res.BytesFreed += uint64(u.Size)
+		res.BytesFreed += size
 		if u.copied {
 			res.PacksRewritten++
 		} else {
@@ -465,7 +473,7 @@ func (s *sweeping) unlink() error {
 		}
 	}
 	for _, p := range s.made {
-		res.BytesFreed -= min(res.BytesFreed, uint64(p.Size))
+		res.BytesFreed -= min(res.BytesFreed, uint64(p.Size)+pack.SealSize)
 	}
 	return nil
 }
