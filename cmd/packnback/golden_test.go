@@ -1,15 +1,12 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,11 +20,13 @@ import (
 	"github.com/packnback/packnback/cmd/packnback/internal/env"
 )
 
-var goldenWrite = flag.String("golden.write", "", "make a golden repository of this name from the present format instead of reading those there are")
+var goldenWrite = flag.String("golden.write", "", "make a golden repository of this name in the present format")
 
-// goldenFolder holds a repository of every format that was ever released, with
-// its keys and a list of what must come out of it. They are never written
-// anew: a program that can't read one of them has broken its promise.
+// goldenFolder has a folder for every golden repository, made by the first
+// release of a format and never again: repo, the keys restore.key and list.key,
+// and for each snapshot what must come out of it. ls-ID.json is what ls --json
+// prints, or ls-ID.sha256 its hash where that is long; content-ID is
+// restoredHash's value. Empty folders are missing, as in a copy made by git.
 const goldenFolder = "../../repo/testdata/repos"
 
 // goldenRun runs the program in the current folder and returns what it prints.
@@ -55,127 +54,89 @@ func goldenRun(t *testing.T, args ...string) string {
 }
 
 func TestGoldenRepositories(t *testing.T) {
-	if *goldenWrite != "" {
-		writeGolden(t, *goldenWrite)
-	}
-	names, err := filepath.Glob(filepath.Join(goldenFolder, "*.tar.gz"))
+	folder, err := filepath.Abs(goldenFolder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) == 0 {
-		t.Fatalf("no golden repository in %s", goldenFolder)
+	if *goldenWrite != "" {
+		t.Run("write", func(t *testing.T) { writeGolden(t, filepath.Join(folder, *goldenWrite)) })
 	}
-	for _, name := range names {
-		archive, err := filepath.Abs(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".tar.gz"), func(t *testing.T) { readGolden(t, archive) })
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) < 2 {
+		t.Errorf("%d golden repositories in %s, want those of version 1: v1-backup and v1-wide", len(entries), folder)
+	}
+	for _, e := range entries {
+		t.Run(e.Name(), func(t *testing.T) { readGolden(t, filepath.Join(folder, e.Name())) })
 	}
 }
 
-// readGolden unpacks a golden repository and does with it what its owner
-// would: check, verify, restore, and go on backing up into it.
-func readGolden(t *testing.T, archive string) {
+// readGolden does with a copy of a golden repository what its owner would:
+// check, verify, list, restore.
+func readGolden(t *testing.T, golden string) {
 	t.Chdir(t.TempDir())
-	unpack(t, archive)
-	want, err := os.ReadFile("expected")
-	if err != nil {
+	if err := os.CopyFS(".", os.DirFS(golden)); err != nil {
 		t.Fatal(err)
+	}
+	for _, key := range []string{"restore.key", "list.key"} {
+		if err := os.Chmod(key, 0o600); err != nil { // git keeps no modes
+			t.Fatal(err)
+		}
 	}
 	goldenRun(t, "check", "--read-data", "-r", "repo")
 	goldenRun(t, "verify", "--all", "-r", "repo", "-k", "restore.key")
-	goldenRun(t, "ls", "-r", "repo", "-k", "list.key", "latest")
-	goldenRun(t, "restore", "-q", "-r", "repo", "-k", "restore.key", "-t", "out", "latest")
-	if diff := cmp.Diff(string(want), listing(t, filepath.Join("out", "tree"))); diff != "" {
-		t.Errorf("restored (-want +got):\n%s", diff)
-	}
-	goldenRun(t, "backup", "-q", "-r", "repo", "-k", "send.key", filepath.Join("out", "tree"))
-	goldenRun(t, "verify", "--all", "-r", "repo", "-k", "restore.key")
-}
-
-// writeGolden makes a golden repository: two snapshots with every kind of
-// object and entry, sealed to a restore and a list key.
-func writeGolden(t *testing.T, name string) {
-	archive, err := filepath.Abs(filepath.Join(goldenFolder, name+".tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	t.Chdir(dir)
-	plantGolden(t)
-	goldenRun(t, "init", "-q", "-r", "repo")
-	goldenRun(t, "key", "generate", "-q", "-o", "restore.key")
-	goldenRun(t, "key", "generate", "-q", "--list", "-o", "list.key")
-	goldenRun(t, "key", "send", "-q", "--to", "restore.key.pub", "--list-to", "list.key.pub", "--client", "golden", "-o", "send.key")
-	goldenRun(t, "backup", "-q", "-r", "repo", "-k", "send.key", "--tag", "first=yes", "tree")
-	goldenWriteFile(t, "tree/changed", "the second snapshot has this\n")
-	goldenRun(t, "backup", "-q", "-r", "repo", "-k", "send.key", "tree")
-	goldenWriteFile(t, "expected", listing(t, "tree"))
-	pack(t, archive, "repo", "restore.key", "list.key", "send.key", "expected")
-}
-
-func goldenWriteFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// plantGolden makes a tree with every kind of entry that an ordinary user can
-// make, a large file with a list object (many holes), chunks, and a folder
-// that is split.
-func plantGolden(t *testing.T) {
-	t.Helper()
-	goldenWriteFile(t, "tree/small", "a small file\n")
-	goldenWriteFile(t, "tree/empty", "")
-	goldenWriteFile(t, "tree/changed", "the first snapshot has this\n")
-	goldenWriteFile(t, "tree/not utf-8 \xff\xfe", "bytes\n")
-	goldenWriteFile(t, "tree/deep/er/than/that", "deep\n")
-	goldenWriteFile(t, "tree/"+strings.Repeat("n", 255), "a long name\n")
-	for i := range 6000 {
-		goldenWriteFile(t, fmt.Sprintf("tree/many/%05d", i), "")
-	}
-	var large strings.Builder
-	for i := 0; large.Len() < 3<<20; i++ {
-		fmt.Fprintf(&large, "line %d of a large file\n", i)
-	}
-	goldenWriteFile(t, "tree/large", large.String())
-	sparse, err := os.Create("tree/sparse")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range int64(24) {
-		if _, err := sparse.WriteAt([]byte("data between holes"), i<<20); err != nil {
+	seen := 0
+	for _, pattern := range []string{"ls-*.json", "ls-*.sha256"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
 			t.Fatal(err)
 		}
+		for _, name := range names {
+			seen++
+			goldenSnapshot(t, name)
+		}
 	}
-	err = errors.Join(
-		sparse.Truncate(25<<20), sparse.Close(),
-		os.Symlink("small", "tree/link"), os.Link("tree/small", "tree/hard"),
-		unix.Mkfifo("tree/fifo", 0o640),
-		unix.Lsetxattr("tree/small", "user.remark", []byte("an attribute"), 0),
-		os.Chmod("tree/deep", 0o700), os.Chmod("tree/empty", 0o400),
-		os.Chtimes("tree/small", time.Time{}, time.Unix(1, 987654321)),
-	)
-	if err != nil {
-		t.Fatal(err)
+	if seen == 0 {
+		t.Error("the golden repository has no ls-ID file")
 	}
 }
 
-// listing describes everything below dir that a restore brings back for an
-// ordinary user, one line each.
-func listing(t *testing.T, dir string) string {
-	t.Helper()
-	var b strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// goldenSnapshot compares one snapshot with its ls-ID and content-ID files.
+func goldenSnapshot(t *testing.T, name string) {
+	id, kind, _ := strings.Cut(strings.TrimPrefix(name, "ls-"), ".")
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"restore.key", "list.key"} {
+		got := goldenRun(t, "ls", "--json", "-r", "repo", "-k", key, id)
+		if kind == "sha256" {
+			got = fmt.Sprintf("%x\n", sha256.Sum256([]byte(got)))
 		}
-		info, err := d.Info()
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("snapshot %s listed with %s (-want +got):\n%s", id, key, diff)
+		}
+	}
+	out := "out-" + id
+	goldenRun(t, "restore", "-q", "-r", "repo", "-k", "restore.key", "-t", out, id)
+	want, err = os.ReadFile("content-" + id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := restoredHash(t, out); got != string(want) {
+		t.Errorf("restored snapshot %s: content hash %s, want %s", id, got, want)
+	}
+}
+
+// restoredHash is the SHA-256, in hex and with a line end, of a restored
+// snapshot: for everything below dir in WalkDir's order its path and type
+// quoted, and then the target of a symlink or the bytes of a file.
+func restoredHash(t *testing.T, dir string) string {
+	t.Helper()
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -183,103 +144,90 @@ func listing(t *testing.T, dir string) string {
 		if err != nil {
 			return err
 		}
-		what := ""
+		fmt.Fprintf(h, "%q %v\n", rel, d.Type())
 		switch {
-		case info.Mode().IsRegular():
+		case d.Type()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(path)
+			fmt.Fprintf(h, "%q\n", target)
+			return err
+		case d.Type().IsRegular():
 			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			remark := make([]byte, 64)
-			n, _ := unix.Lgetxattr(path, "user.remark", remark) // absent on most
-			what = fmt.Sprintf("%d %x %q", len(content), sha256.Sum256(content), remark[:max(n, 0)])
-		case info.Mode()&fs.ModeSymlink != 0:
-			if what, err = os.Readlink(path); err != nil {
-				return err
-			}
+			h.Write(content)
+			return err
 		}
-		modified := info.ModTime().UTC().Format(time.RFC3339Nano)
-		fmt.Fprintf(&b, "%q %v %s %s\n", rel, info.Mode(), modified, what)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return fmt.Sprintf("%x\n", h.Sum(nil))
 }
 
-func pack(t *testing.T, archive string, names ...string) {
-	t.Helper()
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+// writeGolden makes the golden repository v1-wide, or one of its kind for a
+// later format: what takes many objects, so that lists and folders are trees.
+func writeGolden(t *testing.T, golden string) {
+	t.Chdir(t.TempDir())
+	plantWide(t)
+	goldenRun(t, "init", "-q", "-r", "repo")
+	goldenRun(t, "key", "generate", "-q", "-o", "restore.key")
+	goldenRun(t, "key", "generate", "-q", "--list", "-o", "list.key")
+	goldenRun(t, "key", "send", "-q", "--to", "restore.key.pub", "--list-to", "list.key.pub", "--client", "golden", "-o", "send.key")
+	goldenRun(t, "backup", "-q", "-r", "repo", "-k", "send.key", "tree")
+	goldenFile(t, "tree/changed", "the second snapshot has this\n")
+	goldenRun(t, "backup", "-q", "-r", "repo", "-k", "send.key", "tree")
+	ids, err := filepath.Glob("repo/snapshots/*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := tar.NewWriter(z)
-	for _, name := range names {
-		err := filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			h, err := tar.FileInfoHeader(info, "")
-			if err != nil {
-				return err
-			}
-			h.Name, h.Uid, h.Gid, h.Uname, h.Gname = path, 0, 0, "", ""
-			if err := w.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			_, err = w.Write(content)
-			return err
-		})
-		if err != nil {
+	for _, name := range ids {
+		id := filepath.Base(name)
+		list := goldenRun(t, "ls", "--json", "-r", "repo", "-k", "restore.key", id)
+		goldenFile(t, "ls-"+id+".sha256", fmt.Sprintf("%x\n", sha256.Sum256([]byte(list))))
+		goldenRun(t, "restore", "-q", "-r", "repo", "-k", "restore.key", "-t", "out-"+id, id)
+		goldenFile(t, "content-"+id, restoredHash(t, "out-"+id))
+		if err := os.RemoveAll("out-" + id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(w.Close(), z.Close(), os.WriteFile(archive, b.Bytes(), 0o644)); err != nil {
+	err = errors.Join(os.RemoveAll("tree"), os.RemoveAll("home"), os.Remove("repo/reserve"))
+	if err == nil {
+		err = os.CopyFS(golden, os.DirFS("."))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func unpack(t *testing.T, archive string) {
+func goldenFile(t *testing.T, name, text string) {
 	t.Helper()
-	f, err := os.Open(archive)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plantWide makes a folder that takes several objects, a file whose extents
+// take a list of lists, and one of several chunks.
+func plantWide(t *testing.T) {
+	t.Helper()
+	goldenFile(t, "tree/changed", "the first snapshot has this\n")
+	for i := range 6000 {
+		goldenFile(t, fmt.Sprintf("tree/many/%05d%s", i, strings.Repeat("n", 240)), "")
+	}
+	var large strings.Builder
+	for i := 0; large.Len() < 5<<20; i++ {
+		fmt.Fprintf(&large, "line %d of a large file\n", i)
+	}
+	goldenFile(t, "tree/large", large.String())
+	sparse, err := os.Create("tree/sparse")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
+	for i := range int64(100) {
+		if _, err := sparse.WriteAt([]byte("data between holes"), i<<20); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.FileInfo().IsDir() {
-			if err := os.MkdirAll(h.Name, h.FileInfo().Mode()); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		content, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(h.Name, content, h.FileInfo().Mode()); err != nil {
-			t.Fatal(err)
-		}
+	if err := errors.Join(sparse.Truncate(101<<20), sparse.Close(), unix.Lsetxattr("tree/large", "user.remark", []byte("an attribute"), 0)); err != nil {
+		t.Fatal(err)
 	}
 }
