@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// freeEvery is how many bytes are stored between two looks at the free space.
-	freeEvery = 4 << 20
+	// freeEvery is how many bytes are stored at most between two looks at the
+	// free space, and maxBuffered what two packs' writers hold back at most.
+	freeEvery   = 4 << 20
+	maxBuffered = 512 << 10
 	// maxFull is how many full packs may wait for being sealed before a put
 	// waits, so that the files held open are bounded.
 	maxFull = 3
@@ -163,20 +165,24 @@ func (s *Session) poison(err error) error {
 	return s.err
 }
 
-// checkFree stops the upload before the disk is full. The caller holds s.mu.
+// checkFree stops the upload before the disk is full. It looks the more often,
+// the closer that is. The caller holds s.mu.
 func (s *Session) checkFree(size uint64) error {
-	if s.unasked += size; s.unasked < freeEvery && s.sums.NewObjects > 0 {
+	if size <= s.margin {
+		s.margin -= size
 		return nil
 	}
 	free, total, err := s.r.fs.Free()
 	if err != nil {
 		return storeError("looking at the free space of", s.r.dir, err)
 	}
-	if least := s.r.minFree(total); free < least+size {
-		s.unasked = freeEvery // look again at the next put
+	// What the packs' writers still hold comes on top.
+	least := s.r.minFree(total) + min(uint64(s.unsaved), maxBuffered)
+	if free < least+size {
+		s.margin = 0
 		return object.CodeNoSpace.Errorf("the store's disk has %d MiB free and keeps %d MiB (setting min-free); free some space, forget snapshots or prune; earlier snapshots are unharmed",
 			free>>20, least>>20)
 	}
-	s.unasked = 0
+	s.margin = min(freeEvery, (free-least-size)/2)
 	return nil
 }

@@ -70,7 +70,7 @@ type Session struct {
 	received uint64 // bytes of records, adopted uploads included
 	unsaved  int64  // bytes received since the last checkpoint
 	lease    uint64
-	unasked  uint64 // bytes stored since free space was looked at
+	margin   uint64 // bytes that may be stored before the next look at the free space
 	sums     object.Measures
 }
 
