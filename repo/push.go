@@ -22,12 +22,17 @@ const (
 // read is left out with everything below it, and named by the MissingError that
 // comes at the end. Records belong to yield's callee. Safe for concurrent use.
 func (r *Repository) Push(ctx context.Context, root object.ID, yield func(*object.Record) error) error {
+	return r.pushWithin(ctx, root, pushRefs, yield)
+}
+
+// pushWithin is Push with at most about room refs in memory.
+func (r *Repository) pushWithin(ctx context.Context, root object.ID, room int, yield func(*object.Record) error) error {
 	rd, err := r.newReader(ctx)
 	if err != nil {
 		return err
 	}
 	defer rd.close()
-	p := &push{rd: rd, yield: yield, above: map[object.ID]bool{}}
+	p := &push{rd: rd, room: room, yield: yield, above: map[object.ID]bool{}}
 	if err := p.enter(ctx, root); err != nil {
 		return err
 	}
@@ -45,6 +50,7 @@ func (r *Repository) Push(ctx context.Context, root object.ID, yield func(*objec
 // push is one Push under way.
 type push struct {
 	rd      *reader
+	room    int
 	yield   func(*object.Record) error
 	stack   []level
 	above   map[object.ID]bool // ids on the stack
@@ -119,7 +125,7 @@ func (p *push) enter(ctx context.Context, id object.ID) error {
 
 // trim drops the refs of the lowest levels while there are too many.
 func (p *push) trim() {
-	for i := 0; p.held > pushRefs && i < len(p.stack)-1; i++ {
+	for i := 0; p.held > p.room && i < len(p.stack)-1; i++ {
 		p.held -= len(p.stack[i].refs)
 		p.stack[i].refs = nil
 	}
