@@ -49,7 +49,10 @@ func (c *conn) open(ctx context.Context, b []byte) error {
 		c.upload = &upload{opened: m.Number, failed: err}
 		return c.fail(ctx, m.Number, err)
 	}
-	return c.out.Send(ctx, &protocol.Opened{Number: m.Number, Standing: c.upload.Standing()})
+	st := c.upload.Standing()
+	// A client learns of the newest; the older ones count for it all the same.
+	st.Adopted = st.Adopted[max(0, len(st.Adopted)-protocol.MaxAdopted):]
+	return c.out.Send(ctx, &protocol.Opened{Number: m.Number, Standing: st})
 }
 
 func (c *conn) begin(ctx context.Context, n uint32, request Request) error {

@@ -34,6 +34,9 @@ type Server struct {
 	log strings.Builder
 }
 
+// maxLog is how many bytes of its log a failed test shows.
+const maxLog = 4 << 10
+
 // sshd must be called by its whole name.
 var places = []string{"/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/libexec/sshd"}
 
@@ -50,7 +53,6 @@ PermitRootLogin yes
 LogLevel VERBOSE
 MaxStartups 500
 MaxSessions 500
-PermitTunnel yes
 Subsystem sftp internal-sftp
 `
 
@@ -130,7 +132,8 @@ func (s *Server) run(t testing.TB, program string) {
 		<-done
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("sshd said:\n%s", s.Log())
+			log := s.Log()
+			t.Logf("sshd said, at the end:\n%s", log[max(0, len(log)-maxLog):])
 		}
 	})
 	select {
