@@ -83,11 +83,17 @@ func (p *program) app() *cli.App {
 }
 
 // prepare sets on every command what urfave/cli has no default for: usage
-// errors are returned instead of printed, and "help" is an ordinary operand.
+// errors are returned instead of printed, "help" is an ordinary operand, and
+// the space around a repeated flag's value belongs to it: it may be a name's.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
+		for _, f := range c.Flags {
+			if repeated, ok := f.(*cli.StringSliceFlag); ok {
+				repeated.KeepSpace = true
+			}
+		}
 		if len(c.Subcommands) > 0 {
 			names := make([]string, len(c.Subcommands))
 			for i, sub := range c.Subcommands {

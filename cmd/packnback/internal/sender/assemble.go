@@ -40,6 +40,11 @@ type tally struct {
 	bytes       uint64
 }
 
+// empty reports whether a walk found nothing, but for the topmost folder.
+func (t *tally) empty() bool {
+	return t.files == [New + 1]uint64{} && t.dirs == [New + 1]uint64{} && t.others == 0
+}
+
 // errNoRoot says that a walk did not end with the topmost folder.
 var errNoRoot = errors.New("the walk ended early")
 
@@ -281,8 +286,13 @@ func (a *assembler) finishRoot(r *statcache.Record) {
 	a.root.entry = &e
 }
 
+// countFolder counts a folder that is done, except the topmost one: it is the
+// snapshot itself, and a restore counts none for it either.
 func (a *assembler) countFolder(it *item) {
 	it.settle()
+	if len(a.frames) == 0 {
+		return
+	}
 	a.root.tally.dirs[it.change]++
 	a.p.events.Progress.Dirs.Add(1)
 	a.p.events.entry(it.path, tree.TypeDir, it.change)

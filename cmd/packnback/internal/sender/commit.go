@@ -8,6 +8,9 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
+// errEmpty keeps a snapshot of nothing from becoming the newest one.
+var errEmpty = errors.New("nothing to back up: the folder is empty or everything in it is excluded")
+
 // pass walks once and commits.
 func (r *runner) pass(ctx context.Context) (sum Summary, err error) {
 	r.events.again()
@@ -26,6 +29,9 @@ func (r *runner) pass(ctx context.Context) (sum Summary, err error) {
 	root, err := p.run(ctx)
 	if err != nil {
 		return sum, err
+	}
+	if root.tally.empty() {
+		return sum, errEmpty
 	}
 	if r.cfg.Options.DryRun {
 		r.summarise(&sum, p, root)
