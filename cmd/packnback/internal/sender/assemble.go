@@ -282,7 +282,7 @@ func (a *assembler) leaveUnchanged(ctx context.Context, it *item, f *frame) erro
 func (a *assembler) finishRoot(r *statcache.Record) {
 	e := r.Entry
 	a.root.id, e.Subtree = e.Subtree, object.ID{}
-	e.Name = ""
+	e.Name, e.HasAtime, e.Atime = "", false, tree.Time{}
 	a.root.entry = &e
 }
 

@@ -63,18 +63,22 @@ func newLab(t testing.TB) *lab {
 	}
 	t.Cleanup(func() { r.Close() })
 	_, send := keys()
-	l := &lab{t: t, dir: filepath.Join(base, "tree"), repo: r, cfg: Config{
+	l := &lab{t: t, dir: filepath.Join(base, "tree"), repo: r, cfg: labConfig(base, send, r)}
+	if err := os.Mkdir(l.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func labConfig(base string, send *crypto.SendKey, r *repo.Repository) Config {
+	return Config{
 		Key: send, Repository: r.ID(), Job: "default",
 		Folders: Folders{Cache: filepath.Join(base, "cache"), State: filepath.Join(base, "state")},
 		About:   tree.Summary{Program: "test", Hostname: "web1", Paths: []string{"tree"}},
 		Options: Options{Level: chunk.LevelFastest},
 		// An hour ahead, so that nothing a test has just written is racy.
 		now: func() time.Time { return time.Now().Add(time.Hour) },
-	}}
-	if err := os.Mkdir(l.dir, 0o755); err != nil {
-		t.Fatal(err)
 	}
-	return l
 }
 
 // write makes a file and the folders above it.

@@ -151,7 +151,7 @@ func (l *link) acknowledged(durable uint64) error {
 		l.retained = slices.Delete(l.retained, 0, n)
 	}
 	l.durable = durable
-	return l.log.Flush()
+	return nil
 }
 
 // commit asks for the snapshot. When the connection breaks, the head of the

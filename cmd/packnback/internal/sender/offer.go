@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/packnback/packnback/chunk"
 	"github.com/packnback/packnback/repo/object"
 	"golang.org/x/sync/errgroup"
 )
@@ -137,16 +138,15 @@ func (p *pass) askOne(ctx context.Context, batch []*offer) error {
 
 // sealAll compresses and seals.
 func (p *pass) sealAll(ctx context.Context) error {
-	var scratch []byte
+	// Room for every chunk and bundle: an encoder that has to grow its output copies
+	// it again and again, and what does not compress is the longest.
+	scratch := make([]byte, 0, chunk.MaxSize+chunk.MaxSize/64)
 	for {
 		o, ok, err := receive(ctx, p.seals)
 		if !ok || err != nil {
 			return err
 		}
 		codec, stored := p.comp.Compress(scratch, *o.plain)
-		if cap(stored) > cap(scratch) && codec != 0 {
-			scratch = stored
-		}
 		s := &sealed{rec: p.up.Seal(o.id, o.kind, o.refs, codec, len(*o.plain), stored), plain: len(*o.plain)}
 		p.buffers.put(o.plain)
 		s.weight = min(o.weight, int64(s.rec.Size()))

@@ -423,7 +423,7 @@ func TestAdopt(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := errors.Join(l.Flush(), b.Abandon()); err != nil {
+		if err := errors.Join(l.Close(), b.Abandon()); err != nil {
 			t.Fatal(err)
 		}
 		c.Close()

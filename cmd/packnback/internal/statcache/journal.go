@@ -1,6 +1,7 @@
 package statcache
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -19,8 +20,7 @@ const logMagic = "PNBputs\x01"
 
 const (
 	logHeader = len(logMagic) + bindingSize + len(object.SessionID{})
-	// logBlock is how many ids stand under one checksum at most.
-	logBlock = 1024
+	logRecord = object.IDSize + 8
 )
 
 // The kinds of file that a run leaves when it is cut off.
@@ -32,11 +32,7 @@ const (
 // Log writes down which objects a session has put, in the order of the puts,
 // so that a later run knows what the store means when it says how many of them
 // are durable. It is safe for one goroutine.
-type Log struct {
-	f     walkFile
-	block []byte
-	count uint32
-}
+type Log struct{ f walkFile }
 
 // NewLog begins the log of a session. It fails when the session has one.
 func (c *Cache) NewLog(session object.SessionID) (*Log, error) {
@@ -52,35 +48,19 @@ func (c *Cache) NewLog(session object.SessionID) (*Log, error) {
 	return &Log{f: f}, nil
 }
 
-// Put appends one id. It is in the file, though not durable, after Flush.
+// Put appends one id. It outlives the process at once; a power cut may lose
+// it, which costs a question or two.
 func (l *Log) Put(id object.ID) error {
-	if len(l.block) == 0 {
-		l.block = append(l.block, 0, 0, 0, 0)
-	}
-	l.block = append(l.block, id[:]...)
-	if l.count++; l.count == logBlock {
-		return l.Flush()
-	}
-	return nil
-}
-
-// Flush hands what was put to the operating system, so that it outlives the
-// process. A power cut may lose it, which costs a question or two.
-func (l *Log) Flush() error {
-	if l.count == 0 {
-		return nil
-	}
-	binary.BigEndian.PutUint32(l.block, l.count)
-	_, err := l.f.Write(binary.BigEndian.AppendUint64(l.block, xxhash.Sum64(l.block)))
-	l.block, l.count = l.block[:0], 0
-	if err != nil {
+	row := append(make([]byte, 0, logRecord), id[:]...)
+	if _, err := l.f.Write(binary.BigEndian.AppendUint64(row, xxhash.Sum64(id[:]))); err != nil {
 		return fmt.Errorf("cache: writing log of puts: %w", err)
 	}
 	return nil
 }
 
-// Close flushes and closes the log; the file stays until forgetUploads.
-func (l *Log) Close() error { return errors.Join(l.Flush(), l.f.Close()) }
+// Close closes the log; the file stays until the upload is in a snapshot or
+// given up.
+func (l *Log) Close() error { return l.f.Close() }
 
 // Adoption is what earlier runs that were cut off have left of use: their
 // walks, and the objects of theirs that are durable.
@@ -147,7 +127,7 @@ func (c *Cache) readLog(name string, up object.Adopted, set *IDSet) (n uint64, e
 	if err != nil {
 		return 0, err
 	}
-	r := io.NewSectionReader(f, 0, size)
+	r := bufio.NewReader(io.NewSectionReader(f, 0, size))
 	head := make([]byte, logHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return 0, fmt.Errorf("%q: %w", name, err)
@@ -156,41 +136,20 @@ func (c *Cache) readLog(name string, up object.Adopted, set *IDSet) (n uint64, e
 	if string(head) != string(want) {
 		return 0, fmt.Errorf("%q: not a version 1 log of this upload", name)
 	}
-	for n < up.Durable {
-		ids, err := readLogBlock(r)
-		if err != nil {
+	var row [logRecord]byte
+	for ; n < up.Durable; n++ {
+		if _, err := io.ReadFull(r, row[:]); err != nil {
 			return n, nil // a torn end is what a cut-off run leaves
 		}
-		for ; len(ids) > 0 && n < up.Durable; n++ {
-			if _, err := set.Claim(object.ID(ids[:object.IDSize])); err != nil {
-				return n, err
-			}
-			ids = ids[object.IDSize:]
+		id := object.ID(row[:object.IDSize])
+		if xxhash.Sum64(id[:]) != binary.BigEndian.Uint64(row[object.IDSize:]) {
+			return n, nil
+		}
+		if _, err := set.Claim(id); err != nil {
+			return n, err
 		}
 	}
 	return n, nil
-}
-
-// readLogBlock returns the ids of one block, end to end.
-func readLogBlock(r io.Reader) ([]byte, error) {
-	var count [4]byte
-	if _, err := io.ReadFull(r, count[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(count[:])
-	if n == 0 || n > logBlock {
-		return nil, fmt.Errorf("cache: log block of %d ids", n)
-	}
-	b := make([]byte, 4+int(n)*object.IDSize+8)
-	copy(b, count[:])
-	if _, err := io.ReadFull(r, b[4:]); err != nil {
-		return nil, err
-	}
-	body := b[:len(b)-8]
-	if xxhash.Sum64(body) != binary.BigEndian.Uint64(b[len(body):]) {
-		return nil, errors.New("cache: log block with a wrong checksum")
-	}
-	return body[4:], nil
 }
 
 // openPartials opens the walks of cut-off runs, newest first, and removes those

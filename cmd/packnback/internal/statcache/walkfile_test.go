@@ -2,10 +2,13 @@ package statcache
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
+	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/table"
 )
 
@@ -120,4 +123,36 @@ func BenchmarkWalkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A log from anywhere gives ids that have their checksum, from the first on.
+func FuzzLog(f *testing.F) {
+	session := object.SessionID{1}
+	h := binding.hash()
+	head := append(append([]byte(logMagic), h[:]...), session[:]...)
+	one := id(1)
+	row := binary.BigEndian.AppendUint64(one[:], xxhash.Sum64(one[:]))
+	f.Add(append(append(bytes.Clone(head), row...), row...), uint64(2))
+	f.Add(append(bytes.Clone(head), row[:39]...), uint64(1))
+	f.Add(head[:20], uint64(1))
+	dir := f.TempDir()
+	c, err := Open(dir, binding, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { c.Close() })
+	f.Fuzz(func(t *testing.T, b []byte, durable uint64) {
+		if err := os.WriteFile(filepath.Join(dir, "puts-x"), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		set, err := c.NewIDSet(1 << 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer set.Close()
+		n, err := c.readLog("puts-x", object.Adopted{Session: session, Durable: durable}, set)
+		if whole := (len(b) - len(head)) / logRecord; n > durable || n > 0 && (n > uint64(whole) || err != nil || !bytes.HasPrefix(b, head)) {
+			t.Errorf("%d ids of %d durable ones out of %d bytes, %v", n, durable, len(b), err)
+		}
+	})
 }
