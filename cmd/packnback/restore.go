@@ -89,7 +89,11 @@ func (r *reading) restore(ctx context.Context, sel view.Selector, target string,
 	result, err := restorer.Restore(ctx, job, opt, report)
 	progress.Stop()
 	if err != nil {
-		return withHint(err, "what is restored is whole; the same command with --overwrite if-changed does the rest")
+		const hint = "what is restored is whole; the same command with --overwrite if-changed does the rest"
+		if ctx.Err() != nil {
+			r.hintf(hint) // an interrupted run's error comes without one
+		}
+		return withHint(err, hint)
 	}
 	return report.finish(result, r.env.Now().Sub(started))
 }

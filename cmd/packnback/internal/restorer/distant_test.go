@@ -141,3 +141,33 @@ func TestUnfinishedFilesAreFew(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyInsteadOfLink: where no hard link can be made, the content comes from
+// the other name.
+func TestCopyInsteadOfLink(t *testing.T) {
+	dst := t.TempDir()
+	content := strings.Repeat("0123456789", 100_000)
+	if err := os.WriteFile(dst+"/first", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fs, root, _, err := openTarget(dst, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.close(root)
+	w := newWriter(fs, Options{})
+	e := &tree.Entry{Name: "second", Type: tree.TypeFile, Mode: 0o640, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mtime: tree.Time{Sec: 77}, Size: uint64(len(content)), LinkID: 1}
+	if err := w.copy(root.fd, "first", root, e); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(dst + "/second")
+	info, _ := os.Stat(dst + "/second")
+	if err != nil || string(got) != content || info.Mode().Perm() != 0o640 || info.ModTime().Unix() != 77 {
+		t.Errorf("%d bytes, %v, %v", len(got), info, err)
+	}
+	e.Name, e.Size = "third", uint64(len(content)+1)
+	if err := w.copy(root.fd, "first", root, e); err == nil {
+		t.Error("a file that is too short was taken")
+	}
+	assertOnly(t, dst, "first", "second")
+}

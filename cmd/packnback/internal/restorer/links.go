@@ -126,9 +126,44 @@ func (w *writer) link(root *folder, path string, d *folder, e *tree.Entry) error
 			if old != nil && old.Ino == st.Ino && old.Dev == st.Dev {
 				return nil
 			}
-			return w.linkNew(from, first, dir, e, old)
+			err = w.linkNew(from, first, dir, e, old)
+			if err == unix.EPERM || err == unix.EMLINK || err == unix.EXDEV || err == unix.EOPNOTSUPP {
+				return w.copy(from, first, d, e) // there are no hard links, or no more of them
+			}
+			return err
 		})
 	})
+}
+
+// copy makes e a file of its own, with the content of its other name.
+func (w *writer) copy(from int, first string, d *folder, e *tree.Entry) error {
+	if e.Type != tree.TypeFile {
+		return w.node(d, e)
+	}
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Openat(from, first, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return fmt.Errorf("opening its other name: %w", err)
+	}
+	in := os.NewFile(uintptr(fd), first)
+	defer in.Close()
+	f := &file{dir: d, entry: e, left: 1, fd: -1}
+	buf := make([]byte, 256<<10)
+	for at := uint64(0); at < e.Size; {
+		n, err := in.ReadAt(buf[:min(uint64(len(buf)), e.Size-at)], int64(at))
+		if n == 0 {
+			_, err = w.fail(f, fmt.Errorf("reading its other name: %w", err))
+			return err
+		}
+		f.left++
+		if _, err := w.write(f, at, buf[:n]); err != nil {
+			return err
+		}
+		at += uint64(n)
+	}
+	_, err = w.settled(f)
+	return err
 }
 
 func (w *writer) linkNew(from int, first string, dir int, e *tree.Entry, old *unix.Stat_t) error {
@@ -140,10 +175,7 @@ func (w *writer) linkNew(from int, first string, dir int, e *tree.Entry, old *un
 		name = w.tempName()
 	}
 	err := unix.Linkat(from, first, dir, name, 0) // 0: a symlink is linked itself
-	switch {
-	case err == unix.EPERM || err == unix.EMLINK || err == unix.EXDEV || err == unix.EOPNOTSUPP:
-		return fmt.Errorf("the file system can't make a hard link to its other name: %w", err)
-	case err != nil || name == e.Name:
+	if err != nil || name == e.Name {
 		return err
 	}
 	if err := unix.Renameat(dir, name, dir, e.Name); err != nil {

@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -335,14 +336,9 @@ func zerosThenData(b []byte, off int64, i int) (zeros, data int) {
 	return i, data
 }
 
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+var zeroBlock [sparseBlock]byte
+
+func allZero(b []byte) bool { return bytes.Equal(b, zeroBlock[:len(b)]) }
 
 // verify reads x back from its file, which is not finished yet, and counts it
 // as dealt with.
