@@ -59,11 +59,12 @@ func syncDir(fsys disk.FS, name string) error {
 	return nil
 }
 
-// syncDirs makes several folders durable, in order.
+// syncDirs makes several folders durable, in order. One that is missing holds
+// nothing to be lost: whoever copied the repository may have left it out.
 func (r *Repository) syncDirs(names ...string) error {
 	for _, name := range names {
-		if err := syncDir(r.fs, name); err != nil {
-			return err
+		if err := r.fs.SyncDir(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return storeError("making durable the folder", name, err)
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ type store interface {
 	reader
 	uploader
 	keeper
+	retainer
 	Close() error
 }
 

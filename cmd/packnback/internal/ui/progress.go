@@ -16,6 +16,7 @@ type Status struct {
 	Sent              uint64 // bytes sent to, or received from, the store
 	Errors            uint64
 	Current           string // what is being worked on
+	Step              string // what is being done, by those who have nothing to count; shown instead of all the rest
 }
 
 // How often progress is looked at. A terminal is redrawn often enough to look
@@ -132,6 +133,9 @@ func (p *Progress) draw() {
 func (p *Progress) clear() { _ = p.bar.Clear() }
 
 func (p *Progress) text(s Status) string {
+	if s.Step != "" {
+		return p.verb + ": " + s.Step
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s files, %s", p.verb, Count(s.Files), Size(s.Bytes))
 	if s.TotalBytes > 0 {
@@ -158,6 +162,7 @@ type statusLine struct {
 	BytesStored    uint64   `json:"bytes_stored,omitempty"`
 	ErrorCount     uint64   `json:"error_count,omitempty"`
 	CurrentFiles   []string `json:"current_files,omitempty"`
+	Step           string   `json:"step,omitempty"`
 }
 
 func (p *Progress) statusLine(s Status) statusLine {
@@ -170,6 +175,7 @@ func (p *Progress) statusLine(s Status) statusLine {
 		BytesDone:      s.Bytes,
 		BytesStored:    s.Sent,
 		ErrorCount:     s.Errors,
+		Step:           s.Step,
 	}
 	if s.TotalBytes > 0 {
 		l.PercentDone = float64(min(s.Bytes, s.TotalBytes)) / float64(s.TotalBytes)
