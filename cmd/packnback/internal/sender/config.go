@@ -44,7 +44,8 @@ type Config struct {
 	Options    Options
 	Reconnects int // how often a lost connection is opened again; 0: never, and nothing is kept for resending
 
-	now func() time.Time // nil: time.Now
+	now   func() time.Time                          // nil: time.Now
+	pause func(context.Context, time.Duration) bool // nil: pause
 }
 
 // Folders are where the sender keeps what it remembers. Each is shared by all

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/packnback/packnback/repo"
 	"github.com/packnback/packnback/repo/object"
@@ -99,6 +102,59 @@ func TestReconnect(t *testing.T) {
 	}
 	l.wrap = nil
 	l.same(l.backup().Snapshot)
+}
+
+// A store that has not noticed yet that the old connection is gone has not let
+// go of the upload either; and a connection may break while puts are repeated.
+func TestReconnectLater(t *testing.T) {
+	l := newLab(t)
+	l.plant()
+	l.cfg.Reconnects = 4
+	var pauses []time.Duration
+	l.cfg.pause = func(_ context.Context, d time.Duration) bool { pauses = append(pauses, d); return true }
+	lost := object.CodeInterrupted.Errorf("connection lost")
+	sessions := 0
+	var held []io.Closer
+	l.wrap = func(s Store) Store {
+		sessions++
+		at := map[int]int{1: 14, 3: 4}[sessions] // in the third, while puts are repeated
+		return &faulty{Store: s, put: func(n int, _ *object.Record) error {
+			if n == at {
+				return lost
+			}
+			if sessions == 1 && n == 10 {
+				return session(s).Checkpoint(context.Background())
+			}
+			return nil
+		}}
+	}
+	open := l.open
+	l.reopen = func(ctx context.Context, base object.ID) (Store, object.Standing, io.Closer, error) {
+		store, standing, closer, err := open(ctx, base)
+		if sessions == 1 {
+			// The far end keeps the first session until the third is opened.
+			held = append(held, closer)
+			return store, standing, io.NopCloser(nil), err
+		}
+		if sessions == 2 {
+			for _, c := range held {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return store, standing, closer, err
+	}
+	sum := l.backup()
+	if want := []time.Duration{0, time.Second, 0}; sessions != 4 || !slices.Equal(pauses, want) {
+		t.Errorf("%d sessions after pauses of %v; want 4 after %v", sessions, pauses, want)
+	}
+	l.same(sum.Snapshot)
+	l.wrap, l.reopen = nil, nil
+	l.backup()
+	if l.asked != 0 || l.total() != 1 {
+		t.Errorf("after that: asked %d, put %v", l.asked, l.puts)
+	}
 }
 
 func TestRolledBack(t *testing.T) {

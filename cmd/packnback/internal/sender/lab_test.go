@@ -48,6 +48,7 @@ type lab struct {
 	cfg    Config
 	source source.Options
 	wrap   func(Store) Store // put between sender and session
+	reopen Open              // instead of open; nil: open
 	puts   map[object.Kind]int
 	asked  int // ids
 	notes  []string
@@ -134,7 +135,11 @@ func (l *lab) try(ctx context.Context) (Summary, error) {
 		}
 		cfg.Source = Tree(plan, l.source)
 	}
-	return Run(ctx, cfg, l.open, Events{
+	open := l.open
+	if l.reopen != nil {
+		open = l.reopen
+	}
+	return Run(ctx, cfg, open, Events{
 		Note:    func(s string) { l.notes = append(l.notes, s) },
 		Problem: func(p source.Problem) { l.bad = append(l.bad, p) },
 	})

@@ -27,6 +27,7 @@ type link struct {
 	dry    bool // nothing is put
 	tries  int  // reconnections that are left
 	keeps  bool // puts are retained for them
+	pause  func(context.Context, time.Duration) bool
 	events *events
 	keyed  map[object.Class]bool // key objects that were put; the putter's
 
@@ -37,9 +38,10 @@ type link struct {
 	closer   io.Closer
 	log      *statcache.Log
 	past     []object.Adopted // what earlier sessions of this run are known to have made durable; at most tries
-	puts     uint64           // made in the present session
+	session  object.SessionID // that puts were made in last; standing may be of a later one
+	puts     uint64           // made in it
 	durable  uint64           // of those
-	retained []*object.Record // those after durable
+	retained []*object.Record // those after durable, and after a reconnection those to be put again
 	bytes    int              // in retained
 }
 
@@ -49,7 +51,8 @@ func (l *link) dial(ctx context.Context, base object.ID) error {
 	if err != nil {
 		return err
 	}
-	l.base, l.store, l.standing, l.closer, l.past = base, store, standing, closer, nil
+	l.base, l.store, l.standing, l.closer = base, store, standing, closer
+	l.past, l.retained, l.bytes = nil, nil, 0
 	l.keyed = make(map[object.Class]bool)
 	return nil
 }
@@ -63,7 +66,7 @@ func (l *link) begin() error {
 	if err != nil {
 		return err
 	}
-	l.log, l.puts, l.durable = log, 0, 0
+	l.log, l.session, l.puts, l.durable = log, l.standing.Session, 0, 0
 	return nil
 }
 
@@ -186,7 +189,10 @@ func (l *link) reconnect(ctx context.Context, cause error) error {
 	if ctx.Err() != nil || !errors.Is(cause, object.CodeInterrupted) {
 		return cause
 	}
-	for l.tries > 0 && ctx.Err() == nil {
+	for wait := time.Duration(0); l.tries > 0 && ctx.Err() == nil; wait = min(max(2*wait, firstPause), maxPause) {
+		if !l.pause(ctx, wait) {
+			return cause
+		}
 		l.tries--
 		err := l.resume(ctx)
 		if err == nil {
@@ -200,10 +206,37 @@ func (l *link) reconnect(ctx context.Context, cause error) error {
 	return cause
 }
 
+// The first try comes at once. A network that is down for a minute, as when a
+// router restarts, is waited for.
+const (
+	firstPause = time.Second
+	maxPause   = 30 * time.Second
+)
+
+// pause waits; it reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// errNotKept says that a new session has not adopted the old one. That may be
+// because the far end has not noticed yet that the connection is lost, so it is
+// tried again.
+var errNotKept = object.CodeInterrupted.Errorf("the connection was lost, and the store has not kept the upload; run the backup again")
+
 // resume opens a session that adopts the present one and puts again what was
 // not durable: the same records, nothing is sealed twice.
 func (l *link) resume(ctx context.Context) error {
-	old, head := l.standing.Session, l.standing.Head
+	head := l.standing.Head
 	_ = l.hangUp() // it is broken already
 	store, standing, closer, err := l.open(ctx, l.base)
 	if err != nil {
@@ -214,28 +247,27 @@ func (l *link) resume(ctx context.Context) error {
 	if standing.Head != head {
 		return errHeadMoved // unless this run has moved it; commit looks
 	}
-	durable := adoptedOf(standing, old)
-	l.past = append(l.past, object.Adopted{Session: old, Durable: l.durable})
-	for _, up := range l.past {
+	for _, up := range append(l.past, object.Adopted{Session: l.session, Durable: l.durable}) {
 		if adoptedOf(standing, up.Session) < up.Durable {
-			return fmt.Errorf("the connection was lost, and the store has not kept the upload; run the backup again")
+			return errNotKept
 		}
 	}
+	durable := adoptedOf(standing, l.session)
 	if !l.keeps && durable < l.puts {
 		return fmt.Errorf("the connection was lost with too much on its way; run the backup again")
 	}
-	l.past[len(l.past)-1].Durable = durable
-	again := l.retained[min(int(durable-l.durable), len(l.retained)):]
-	l.retained, l.bytes = nil, 0
+	if err := l.acknowledged(durable); err != nil {
+		return err
+	}
+	l.past = append(l.past, object.Adopted{Session: l.session, Durable: durable})
 	if err := l.begin(); err != nil {
 		return err
 	}
 	l.events.note("connection lost and opened again; the upload goes on")
-	for _, rec := range again {
+	for _, rec := range l.retained {
 		if err := l.log.Put(rec.ID); err != nil {
 			return err
 		}
-		l.retain(rec)
 		l.puts++
 		if err := store.Put(ctx, rec); err != nil {
 			return err

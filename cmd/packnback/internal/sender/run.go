@@ -65,6 +65,9 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 	if cfg.now == nil {
 		cfg.now = time.Now
 	}
+	if cfg.pause == nil {
+		cfg.pause = pause
+	}
 	r := &runner{cfg: &cfg, events: newEvents(ev), start: cfg.now(), absent: make(map[object.ID]bool)}
 	binding := statcache.Binding{Repository: cfg.Repository, SendKey: cfg.Key.Fingerprint(), Client: cfg.Key.Client(), Job: cfg.Job}
 	if r.state, err = openState(cfg.at(cfg.Folders.State), binding.Hash(), r.events.note); err != nil {
@@ -79,7 +82,7 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 	}
 	r.link = &link{
 		open: open, cache: r.cache, dry: cfg.Options.DryRun, events: r.events,
-		tries: cfg.Reconnects, keeps: cfg.Reconnects > 0,
+		pause: cfg.pause, tries: cfg.Reconnects, keeps: cfg.Reconnects > 0,
 	}
 	return r.attempts(ctx)
 }
