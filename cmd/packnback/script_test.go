@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"packnback": main})
+	testscript.Main(m, map[string]func(){"packnback": main, "hostile": hostile})
 }
 
 // TestScript runs testdata/script/*.txtar against the real main, each in a

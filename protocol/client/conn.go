@@ -176,8 +176,8 @@ func (c *Conn) failure() error {
 // explain asks the transport for the reason behind err.
 func (c *Conn) explain(err error) error {
 	var refused *object.StoreError
-	if errors.As(err, &refused) {
-		return err // the store itself has said why
+	if errors.As(err, &refused) || errors.Is(err, object.ErrMalformed) || errors.Is(err, object.ErrChecksum) {
+		return err // there is nothing left to explain
 	}
 	if e, ok := c.rw.(explainer); ok {
 		err = e.Explain(err)

@@ -1,0 +1,520 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/packnback/packnback/protocol"
+	"github.com/packnback/packnback/protocol/server"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// A hostile store is the real one with a liar in front, which the honest
+// program starts in ssh's place: "hostile LIE DIR".
+
+// lie is how a liar changes what the store says, message by message. What it
+// returns is sent instead of m.
+type lie func(l *hostileStore, m protocol.Message) []protocol.Message
+
+// hostileStore is the liar's memory.
+type hostileStore struct {
+	objects []*protocol.Object // held back
+	puts    uint64             // seen on their way to the store
+	dropped int                // commits and puts that never reached it
+	commit  *protocol.Commit
+	last    *protocol.Snapshot
+}
+
+// one and none are the usual answers.
+func one(m protocol.Message) []protocol.Message { return []protocol.Message{m} }
+
+var lies = map[string]lie{
+	"none": func(_ *hostileStore, m protocol.Message) []protocol.Message { return one(m) },
+	"holds-everything": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if h, ok := m.(*protocol.Held); ok {
+			for i := range h.Held {
+				h.Held[i] = true
+			}
+		}
+		return one(m)
+	},
+	"holds-nothing": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if h, ok := m.(*protocol.Held); ok {
+			clear(h.Held)
+		}
+		return one(m)
+	},
+	"durable-too-soon": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if _, ok := m.(*protocol.Opened); ok {
+			return []protocol.Message{m, &protocol.Durable{Puts: 1 << 60}}
+		}
+		return one(m)
+	},
+	"other-repository": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Opened); ok {
+			o.Standing.Repository[0] ^= 1
+		}
+		return one(m)
+	},
+	"other-receipt": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if c, ok := m.(*protocol.Committed); ok {
+			c.Receipt.Snapshot[0] ^= 1
+		}
+		return one(m)
+	},
+	"head-of-another": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Opened); ok && o.Standing.Seq > 0 {
+			o.Standing.Head[0] ^= 1
+		}
+		return one(m)
+	},
+	"head-rewound": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Opened); ok {
+			o.Standing.Seq, o.Standing.Head, o.Standing.Based = 0, object.ID{}, false
+		}
+		return one(m)
+	},
+	"swapped-objects": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		o, ok := m.(*protocol.Object)
+		switch {
+		case !ok:
+			return append(l.release(), m)
+		case o.Record.Kind.Class() != object.ClassContent:
+			return one(m)
+		case len(l.objects) == 0:
+			l.objects = append(l.objects, o)
+			return nil
+		}
+		other := l.objects[0]
+		o.Record.Sealed, other.Record.Sealed = other.Record.Sealed, o.Record.Sealed
+		o.Record.Key, other.Record.Key = other.Record.Key, o.Record.Key
+		l.objects = nil
+		return []protocol.Message{other, o}
+	},
+	"changed-content":   change(func(r *object.Record) bool { return r.Kind.Class() == object.ClassContent }),
+	"changed-directory": change(func(r *object.Record) bool { return r.Kind == object.KindDir }),
+	"changed-key":       change(func(r *object.Record) bool { return r.Kind == object.KindKey }),
+	"cut-refs": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && len(o.Record.Refs) > 0 {
+			o.Record.Refs = o.Record.Refs[:len(o.Record.Refs)-1]
+		}
+		return one(m)
+	},
+	"objects-held-back": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && o.Record.Kind.Class() == object.ClassContent {
+			return nil
+		}
+		return one(m)
+	},
+	"objects-missing": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && o.Record.Kind.Class() == object.ClassContent {
+			l.objects = append(l.objects, o)
+			return nil
+		}
+		if d, ok := m.(*protocol.Bare); ok && d.Kind == protocol.TypeDone && len(l.objects) > 0 {
+			e := &protocol.Error{Number: d.Number, Code: object.CodeMissing}
+			for _, o := range l.objects {
+				e.Missing = append(e.Missing, o.Record.ID)
+			}
+			l.objects = nil
+			return one(e)
+		}
+		return one(m)
+	},
+	"object-twice": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && o.Record.Kind.Class() == object.ClassContent {
+			return []protocol.Message{m, m}
+		}
+		return one(m)
+	},
+	"endless-directories": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && o.Record.Kind == object.KindDir {
+			return slices.Repeat(one(m), 100_000)
+		}
+		return one(m)
+	},
+	"snapshot-forged": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if s, ok := m.(*protocol.Snapshot); ok {
+			s.Snapshot.Manifest.Time++
+		}
+		return one(m)
+	},
+	"snapshot-with-other-root": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		if s, ok := m.(*protocol.Snapshot); ok {
+			if l.last != nil {
+				s.Snapshot.Manifest.Root = l.last.Snapshot.Manifest.Root
+			}
+			l.last = s
+		}
+		return one(m)
+	},
+	"newest-withheld": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		s, ok := m.(*protocol.Snapshot)
+		if !ok {
+			l.last = nil
+			return one(m)
+		}
+		before := l.last
+		if l.last = s; before == nil {
+			return nil
+		}
+		return one(before)
+	},
+	"middle-withheld": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		if s, ok := m.(*protocol.Snapshot); ok && s.Snapshot.Manifest.Seq == 2 {
+			return nil
+		}
+		return one(m)
+	},
+	"escape-sequences": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if d, ok := m.(*protocol.Bare); ok && d.Kind == protocol.TypeDone {
+			return one(&protocol.Error{Number: d.Number, Code: object.CodeDamaged, Detail: "\x1b[2J\x1b]0;owned\x07all is well\r\nreally"})
+		}
+		return one(m)
+	},
+	"future-version": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if w, ok := m.(*protocol.Welcome); ok {
+			w.Version = 9
+		}
+		return one(m)
+	},
+	"hangs-up": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && o.Record.Kind.Class() == object.ClassContent {
+			os.Exit(0)
+		}
+		return one(m)
+	},
+	// The two that follow also change what the store hears; see upward.
+	"swallows-commit": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		if d, ok := m.(*protocol.Bare); ok && l.commit != nil && d.Number == l.commit.Number {
+			r := object.Receipt{Snapshot: l.commit.Manifest.ID(), Received: l.commit.Manifest.Time}
+			return one(&protocol.Committed{Number: d.Number, Receipt: r})
+		}
+		return one(m)
+	},
+	"swallows-content": func(l *hostileStore, m protocol.Message) []protocol.Message {
+		if e, ok := m.(*protocol.Error); ok && e.Code == object.CodeMissing && l.commit != nil {
+			r := object.Receipt{Snapshot: l.commit.Manifest.ID(), Received: l.commit.Manifest.Time}
+			return one(&protocol.Committed{Number: e.Number, Receipt: r})
+		}
+		return one(m)
+	},
+}
+
+// change flips a bit of the sealed bytes of the records that are meant, and
+// mends their checksum, which holds against rot and not against people.
+func change(meant func(*object.Record) bool) lie {
+	return func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if o, ok := m.(*protocol.Object); ok && meant(o.Record) {
+			o.Record.Sealed[len(o.Record.Sealed)/2] ^= 1
+			if o.Record.Kind == object.KindKey {
+				o.Record.ID = object.HashID(o.Record.Sealed)
+			}
+		}
+		return one(m)
+	}
+}
+
+// release gives up what was held back.
+func (l *hostileStore) release() (all []protocol.Message) {
+	for _, o := range l.objects {
+		all = append(all, o)
+	}
+	l.objects = nil
+	return all
+}
+
+// upward changes what the store hears.
+func (l *hostileStore) upward(name string, m protocol.Message) protocol.Message {
+	switch m := m.(type) {
+	case *protocol.Put:
+		l.puts++
+		if name == "swallows-content" && m.Record.Kind.Class() == object.ClassContent {
+			l.dropped++
+			return nil
+		}
+	case *protocol.Commit:
+		l.commit = m
+		if name == "swallows-commit" {
+			return &protocol.Bare{Kind: protocol.TypeCheckpoint, Number: m.Number}
+		}
+	}
+	return m
+}
+
+// hostile is the liar's main.
+func hostile() {
+	name, dir := os.Args[1], os.Args[2]
+	near, far := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(context.Background(), far, server.Disks{}, server.Options{Repository: dir}, "hostile")
+	}()
+	l := new(hostileStore)
+	go func() {
+		_ = relay(near, os.Stdin, func(m protocol.Message) []protocol.Message {
+			if m = l.upward(name, m); m == nil {
+				return nil
+			}
+			return one(m)
+		})
+		near.Close()
+	}()
+	if err := relay(os.Stdout, near, func(m protocol.Message) []protocol.Message { return lies[name](l, m) }); err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+	}
+	os.Stdout.Close()
+	near.Close()
+	<-done
+}
+
+// relay passes messages on, and the preamble before them.
+func relay(to io.Writer, from io.Reader, edit func(protocol.Message) []protocol.Message) error {
+	if _, err := io.CopyN(to, from, int64(len(protocol.Preamble))); err != nil {
+		return err
+	}
+	for {
+		h, err := protocol.ReadHeader(from)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(from, payload); err != nil {
+			return err
+		}
+		m, err := protocol.Unmarshal(h.Type, payload)
+		if err != nil {
+			return err
+		}
+		for _, m := range edit(m) {
+			if _, err := to.Write(frame(m)); err != nil {
+				return nil // the victim has had enough
+			}
+		}
+	}
+}
+
+// deceit is one lie, told to one command.
+type deceit struct {
+	name, lie string
+	command   string // backup, restore, verify, snapshots, ls
+	status    []int  // any of them
+	whole     bool   // all the same, what comes back later is whole
+}
+
+var deceits = []deceit{
+	{"honest-backup", "none", "backup", []int{0}, true},
+	{"honest-restore", "none", "restore", []int{0}, true},
+	{"holds-everything", "holds-everything", "backup", []int{0, 1}, true},
+	{"holds-nothing", "holds-nothing", "backup", []int{0}, true},
+	{"durable-too-soon", "durable-too-soon", "backup", []int{1, 14}, false},
+	{"other-repository", "other-repository", "backup", []int{1, 14}, false},
+	{"other-receipt", "other-receipt", "backup", []int{1, 14}, true},
+	{"head-of-another", "head-of-another", "backup", []int{1, 11, 14}, false},
+	{"head-rewound", "head-rewound", "backup", []int{1, 11, 14}, false},
+	{"future-version", "future-version", "backup", []int{1}, false},
+	{"swapped-objects", "swapped-objects", "restore", []int{1, 3, 14}, false},
+	{"changed-content", "changed-content", "restore", []int{1, 3, 14}, false},
+	{"changed-directory", "changed-directory", "restore", []int{1, 3, 14}, false},
+	{"changed-key", "changed-key", "restore", []int{1, 3, 12, 14}, false},
+	{"cut-refs", "cut-refs", "restore", []int{1, 3, 14}, false},
+	{"objects-held-back", "objects-held-back", "restore", []int{1, 3, 14}, false},
+	{"objects-missing", "objects-missing", "restore", []int{1, 3, 14}, false},
+	{"object-twice", "object-twice", "restore", []int{1, 3, 14}, false},
+	{"endless-directories", "endless-directories", "restore", []int{1, 3, 14}, false},
+	{"endless-listing", "endless-directories", "ls", []int{1, 3, 14}, false},
+	{"hangs-up", "hangs-up", "restore", []int{1, 3}, false},
+	{"forged-snapshot", "snapshot-forged", "restore", []int{1, 3, 14}, false},
+	{"other-root", "snapshot-with-other-root", "restore", []int{1, 3, 14}, false},
+	{"forged-snapshot-verified", "snapshot-forged", "verify", []int{1, 14}, false},
+	{"newest-withheld", "newest-withheld", "verify", []int{14}, false},
+	{"middle-withheld", "middle-withheld", "verify", []int{14}, false},
+	{"escape-sequences", "escape-sequences", "snapshots", []int{14}, false},
+	{"escape-sequences-restore", "escape-sequences", "restore", []int{1, 3, 14}, false},
+}
+
+// TestHostileStore lets an honest sender and an honest restorer meet a store
+// that lies. They must notice, or what comes back must be whole; and never may
+// a file be restored with other contents than it had.
+func TestHostileStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts many processes")
+	}
+	for _, d := range deceits {
+		t.Run(d.name, func(t *testing.T) {
+			w := newVictim(t)
+			w.meets(t, d)
+		})
+	}
+}
+
+// victim is a machine whose store turns hostile after three backups.
+type victim struct {
+	*world
+	liar string // the liar, by its whole path
+}
+
+func newVictim(t *testing.T) *victim {
+	t.Helper()
+	w := &victim{world: &world{dir: t.TempDir()}}
+	for name, at := range map[string]*string{"packnback": &w.program, "hostile": &w.liar} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*at = path
+	}
+	w.repo = filepath.Join(w.dir, "repo")
+	w.must(t, "store", "init", "-r", w.repo)
+	w.must(t, "admin", "key", "generate", "-o", w.file("admin", "restore.key"))
+	w.must(t, "web1", "key", "send", "--to", w.file("admin", "restore.key.pub"), "--client", "web1", "-o", w.file("web1", "send.key"))
+	w.tree(t, "web1")
+	for i := range 3 {
+		if err := os.WriteFile(w.file("web1", "tree/changed"), bytes.Repeat([]byte{byte('a' + i)}, 700_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.must(t, "web1", append(w.through("none"), w.args("backup")...)...)
+	}
+	w.must(t, "admin", append(w.through("none"), w.args("verify")...)...) // so that the restorer remembers
+	return w
+}
+
+// through returns the flags that reach the store through the liar.
+func (w *victim) through(lie string) []string {
+	return []string{"-r", "store:", "--ssh-command", fmt.Sprintf("'%s' %s '%s'", w.liar, lie, w.repo)}
+}
+
+// args returns the rest of a command.
+func (w *victim) args(command string) []string {
+	key := w.file("admin", "restore.key")
+	switch command {
+	case "backup":
+		return []string{"backup", "-q", "-k", w.file("web1", "send.key"), w.file("web1", "tree")}
+	case "restore":
+		return []string{"restore", "-q", "-k", key, "latest", "-t", w.file("admin", "out")}
+	case "verify":
+		return []string{"verify", "-q", "--all", "-k", key}
+	case "ls":
+		return []string{"ls", "latest", "-k", key}
+	}
+	return []string{command, "-k", key}
+}
+
+func (w *victim) meets(t *testing.T, d deceit) {
+	t.Helper()
+	machine := "admin"
+	if d.command == "backup" {
+		machine = "web1"
+		if err := os.WriteFile(w.file("web1", "tree/new"), bytes.Repeat([]byte("new"), 300_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lookUp((&program{}).commands(), d.command) == nil {
+		t.Skipf("there is no %s", d.command)
+	}
+	stdout, stderr, status := w.run(t, machine, append(w.through(d.lie), w.args(d.command)...)...)
+	if !slices.Contains(d.status, status) {
+		t.Errorf("status %d, want one of %d\n%s%s", status, d.status, stdout, stderr)
+	}
+	if strings.ContainsAny(stdout+stderr, "\x1b\a\r") {
+		t.Errorf("the store's escape sequences reached the terminal: %q", stdout+stderr)
+	}
+	if status != 0 && !strings.Contains(stderr, "packnback: error: ") {
+		t.Errorf("no clear line about what is wrong: %q", stderr)
+	}
+	if d.command == "restore" {
+		w.nothingFalse(t, status == 0)
+	}
+	if d.whole {
+		target := w.file("admin", "later")
+		w.must(t, "web1", append(w.through("none"), w.args("backup")...)...)
+		w.must(t, "admin", "restore", "-q", "-r", w.repo, "-k", w.file("admin", "restore.key"), "latest", "-t", target)
+		if diff, _, status := w.exec(t, "admin", "diff", "-r", w.file("web1", "tree"), filepath.Join(target, w.file("web1", "tree"))); status != 0 {
+			t.Errorf("what comes back later is not whole:\n%s", diff)
+		}
+	}
+}
+
+// nothingFalse wants every file that was restored to be what it was, and with
+// all also every file to be there.
+func (w *victim) nothingFalse(t *testing.T, all bool) {
+	t.Helper()
+	out := filepath.Join(w.file("admin", "out"), w.file("web1", "tree"))
+	for _, name := range []string{"a", "sub/b", "kept", "secret", "changed"} {
+		want, err := os.ReadFile(filepath.Join(w.file("web1", "tree"), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(out, name))
+		switch {
+		case errors.Is(err, os.ErrNotExist) && !all:
+		case err != nil:
+			t.Error(err)
+		case !bytes.Equal(got, want):
+			t.Errorf("%s was restored with other contents", name)
+		}
+	}
+}
+
+// TestStoreThatForgets lets a store say yes to a commit and drop it, or the
+// contents under it. The sender notices at its next backup, the restorer when
+// it verifies.
+func TestStoreThatForgets(t *testing.T) {
+	w := newVictim(t)
+	if err := os.WriteFile(w.file("web1", "tree/new"), bytes.Repeat([]byte("new"), 300_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "web1", append(w.through("swallows-commit"), w.args("backup")...)...)
+	_, stderr, status := w.run(t, "web1", append(w.through("none"), w.args("backup")...)...)
+	if status == 0 || !strings.Contains(stderr, "packnback: error: ") {
+		t.Errorf("a backup to a store that has dropped the one before: status %d, want a refusal with a reason\n%s", status, stderr)
+	}
+
+	w = newVictim(t)
+	if err := os.WriteFile(w.file("web1", "tree/new"), bytes.Repeat([]byte("new"), 300_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, "web1", append(w.through("swallows-content"), w.args("backup")...)...)
+	_, stderr, status = w.run(t, "web1", append(w.through("none"), w.args("backup")...)...)
+	if status == 0 {
+		w.must(t, "admin", append(w.through("none"), w.args("verify")...)...)
+		w.must(t, "admin", append(w.through("none"), w.args("restore")...)...)
+		w.nothingFalse(t, true)
+	} else if !strings.Contains(stderr, "packnback: error: ") {
+		t.Errorf("status %d and no reason\n%s", status, stderr)
+	}
+}
+
+// TestRolledBackRepository puts an older copy of the repository in its place.
+func TestRolledBackRepository(t *testing.T) {
+	w := newVictim(t)
+	old := filepath.Join(w.dir, "old")
+	if _, stderr, status := w.exec(t, "store", "cp", "-a", w.repo, old); status != 0 {
+		t.Fatal(stderr)
+	}
+	w.must(t, "web1", append(w.through("none"), w.args("backup")...)...)
+	w.must(t, "admin", append(w.through("none"), w.args("verify")...)...)
+	if err := errors.Join(os.RemoveAll(w.repo), os.Rename(old, w.repo)); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, status := w.run(t, "web1", append(w.through("none"), w.args("backup")...)...); status == 0 {
+		t.Errorf("the sender did not notice\n%s", stderr)
+	}
+	if stdout, stderr, status := w.run(t, "admin", append(w.through("none"), w.args("verify")...)...); status != statusDamage {
+		t.Errorf("verify: status %d, want %d\n%s%s", status, statusDamage, stdout, stderr)
+	}
+}
