@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/source"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
 )
@@ -147,5 +148,27 @@ func TestGrowing(t *testing.T) {
 	l.same(l.backup().Snapshot)
 	if len(l.bad) != 0 {
 		t.Errorf("problems of the second run: %v", l.bad)
+	}
+}
+
+// A cache below what is backed up is left out: it changes under the walk.
+func TestCacheInTree(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Folders.Cache = filepath.Join(l.dir, ".cache", "packnback")
+	l.write("f", random(1, 2000))
+	for range 3 {
+		sum := l.backup()
+		if sum.Incomplete() || len(l.bad) != 1 || l.bad[0].Kind != source.Skipped {
+			t.Errorf("problems %v, want one folder skipped", l.bad)
+		}
+		got := l.snapshot(sum.Snapshot)
+		if _, ok := got[".cache/packnback/CACHEDIR.TAG"]; !ok || len(got) < 5 {
+			t.Errorf("snapshot holds %v", got)
+		}
+		for path := range got {
+			if strings.Contains(path, "partial") || strings.Contains(path, "walk") {
+				t.Errorf("snapshot holds %q", path)
+			}
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/packnback/packnback/chunk"
-	"github.com/packnback/packnback/cmd/packnback/internal/source"
 	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
 	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
@@ -263,20 +262,4 @@ func (p *pass) counted(id object.ID, n int64) (bool, error) {
 		return true, nil
 	}
 	return p.trust.base(id)
-}
-
-// Source is where the entries of a backup come from.
-type Source struct {
-	plan   *source.Plan
-	opt    source.Options
-	stream *stream
-}
-
-// Tree returns a source that walks plan. The Report of opt is not used.
-func Tree(plan *source.Plan, opt source.Options) Source { return Source{plan: plan, opt: opt} }
-
-func (s *Source) walk(ctx context.Context, ev *events, step func(*source.Item) error) error {
-	opt := s.opt
-	opt.Report = ev.problem
-	return s.plan.Walk(ctx, opt, step)
 }

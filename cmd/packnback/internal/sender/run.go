@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -77,6 +80,9 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	if err := cfg.Source.leaveOut(r.cache.Dir()); err != nil {
+		return sum, err
+	}
 	if err := r.prepareKeys(); err != nil {
 		return sum, err
 	}
@@ -91,6 +97,9 @@ func (r *runner) openCache(b statcache.Binding) (err error) {
 	dir := ""
 	if r.cfg.Folders.Cache != "" {
 		dir = r.cfg.at(r.cfg.Folders.Cache)
+		if err := tagCache(r.cfg.Folders.Cache); err != nil {
+			return err
+		}
 	}
 	r.cache, err = statcache.Open(dir, b, r.events.note)
 	if errors.Is(err, statcache.ErrBusy) {
@@ -98,6 +107,25 @@ func (r *runner) openCache(b statcache.Binding) (err error) {
 		r.cache, err = statcache.Open("", b, r.events.note)
 	}
 	return err
+}
+
+// cacheTag tells programs that back up, this one among them, that a folder need
+// not be kept: https://bford.info/cachedir/.
+const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder holds what packnback remembers of its last backups.\n"
+
+func tagCache(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the cache folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "CACHEDIR.TAG"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("marking the cache folder: %w", err)
+	}
+	_, err = f.WriteString(cacheTag)
+	return errors.Join(err, f.Close())
 }
 
 func (r *runner) prepareKeys() (err error) {

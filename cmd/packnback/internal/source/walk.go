@@ -16,7 +16,7 @@ const (
 )
 
 var (
-	errSkipped = errors.New("left out: the repository itself is there")
+	errSkipped = errors.New("packnback keeps its own files there")
 	errMoved   = errors.New("moved elsewhere while it was read")
 	errBehind  = errors.New("lies behind something that is backed up and is no folder")
 )

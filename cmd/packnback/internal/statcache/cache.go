@@ -124,6 +124,9 @@ func (c *Cache) load() {
 	}
 }
 
+// Dir returns the folder that c is in. Files in it change while a run goes on.
+func (c *Cache) Dir() string { return c.dir }
+
 // Generation returns the generation in use, or nil when there is none. It is
 // good until the next call of Settle, Discard or Close.
 func (c *Cache) Generation() *Generation { return c.gen }
