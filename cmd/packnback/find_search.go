@@ -33,13 +33,17 @@ func (f *finder) chosen(ctx context.Context, sels []view.Selector) error {
 }
 
 // everywhere looks in all snapshots, the oldest first. Those that are sealed to
-// other keys are told and left out.
+// other keys, or signed by unknown ones, are told and left out.
 func (f *finder) everywhere(ctx context.Context) error {
 	if err := f.unlock(ctx); err != nil {
 		return err
 	}
+	believed, err := f.believed(ctx)
+	if err != nil {
+		return err
+	}
 	var ids []object.ID // 32 bytes for each snapshot
-	err := f.store.Snapshots(ctx, func(s *object.Snapshot) error {
+	err = f.store.Snapshots(ctx, func(s *object.Snapshot) error {
 		if f.only.Match(s.Manifest) {
 			ids = append(ids, s.ID())
 		}
@@ -55,6 +59,10 @@ func (f *finder) everywhere(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if err := believed(s); err != nil {
+			f.warnf("snapshot %s is left out: %v", id.Short(), err)
+			continue
 		}
 		snap, err := f.reader.Open(ctx, s)
 		if errors.Is(err, crypto.ErrNotRecipient) {

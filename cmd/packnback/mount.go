@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/mount"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
-	"github.com/packnback/packnback/cmd/packnback/internal/view"
-	"github.com/packnback/packnback/repo/object"
 )
 
 func mountCommand(p *program) *cli.Command {
@@ -41,32 +37,14 @@ func (r *reading) mount(ctx context.Context, dir string, allowOther bool) error 
 		return err
 	}
 	// Snapshots that arrive later are judged by the keys known now.
-	forged := map[view.SigningKey]string{}
-	err := r.checkChains(ctx, r.only, func(f view.Finding) {
-		switch {
-		case f.Severity == view.Note:
-			return
-		case f.Forged:
-			forged[f.Signer] = f.Text
-		}
-		r.warnf("%s/%s: %s", f.Client, f.Job, f.Text)
-	})
-	if err != nil {
-		return err
-	}
-	known, err := r.signers()
+	believed, err := r.believed(ctx)
 	if err != nil {
 		return err
 	}
 	config := mount.Config{
 		Store: r.store, Reader: r.reader, Dir: dir, Only: r.only, AllowOther: allowOther,
-		Refuse: func(s *object.Snapshot) error {
-			if text, bad := forged[s.Manifest.Signer]; bad {
-				return errors.New(text)
-			}
-			return known(s.Manifest)
-		},
-		Warn: func(path string, err error) { r.warnf("%s: %v", ui.Quote(path), err) },
+		Refuse: believed,
+		Warn:   func(path string, err error) { r.warnf("%s: %v", ui.Quote(path), err) },
 	}
 	err = mount.Mount(ctx, config, func() {
 		r.ui.Remarkf("mounted at %s; it goes away with ctrl-C or: umount %s", ui.Quote(dir), ui.ShellWord(dir))
@@ -75,25 +53,4 @@ func (r *reading) mount(ctx context.Context, dir string, allowOther bool) error 
 		r.ui.Remarkf("unmounted")
 	}
 	return err
-}
-
-// signers returns a check of whether a manifest is signed by a key that this
-// machine knows.
-func (r *reading) signers() (func(*object.Manifest) error, error) {
-	path, err := r.knownClients()
-	if err != nil {
-		return nil, err
-	}
-	known, err := view.LoadKnown(path)
-	if err != nil {
-		return nil, err
-	}
-	return func(m *object.Manifest) error {
-		for _, k := range known.KeysOf(r.store.ID(), m.Client) {
-			if k.Key == m.Signer {
-				return nil
-			}
-		}
-		return fmt.Errorf("it is signed by a key that is not known for client %q", m.Client)
-	}, nil
 }

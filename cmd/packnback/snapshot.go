@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -111,58 +110,6 @@ func (r *reading) open(ctx context.Context, sel view.Selector) (*view.Snapshot, 
 		return nil, err
 	}
 	return opened, r.checkSigner(ctx, snap)
-}
-
-// checkSigner checks the chain that snap stands in against known_clients, and
-// records what was learned. A snapshot by an unknown signer is an error; other
-// damage is told, and is the error of the whole run later.
-func (r *reading) checkSigner(ctx context.Context, snap *object.Snapshot) error {
-	m := snap.Manifest
-	var forged error
-	err := r.checkChains(ctx, view.Narrow{Client: m.Client, Job: m.Job}, func(f view.Finding) {
-		switch {
-		case f.Severity == view.Note:
-		case f.Severity == view.Warning:
-			r.warnf("%s", f.Text)
-		case f.Forged && (f.Snapshot == snap.ID() || f.Signer == view.SigningKey(m.Signer)):
-			forged = withStatus(statusDamage, errors.New(f.Text))
-		default:
-			r.warnf("%s/%s: %s", f.Client, f.Job, f.Text)
-			if r.damage == nil {
-				r.damage = withStatus(statusDamage, fmt.Errorf("the chain of snapshots of %s/%s is damaged: %s", f.Client, f.Job, f.Text))
-			}
-		}
-	})
-	if forged != nil {
-		return forged
-	}
-	return err
-}
-
-// checkChains verifies chains against known_clients and records what was
-// learned from them.
-func (r *reading) checkChains(ctx context.Context, only view.Narrow, report func(view.Finding)) error {
-	check := view.ChainCheck{Store: r.store, Repository: r.store.ID(), Only: only, RequireTrusted: r.trusted}
-	path, err := r.knownClients()
-	if err == nil {
-		check.Known, err = view.LoadKnown(path)
-	}
-	if err != nil {
-		return withHint(err, "known_clients remembers who signs which backups; set HOME or XDG_STATE_HOME")
-	}
-	learned, err := view.VerifyChains(ctx, check, report)
-	if err != nil || len(learned.Keys)+len(learned.Heads) == 0 {
-		return err
-	}
-	return view.UpdateKnown(path, func(k *view.Known) error {
-		for _, key := range learned.Keys {
-			k.Pin(key)
-		}
-		for _, head := range learned.Heads {
-			k.Remember(head)
-		}
-		return nil
-	})
 }
 
 // needContent refuses a key that reads names only. The key is unlocked.

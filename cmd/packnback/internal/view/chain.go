@@ -17,11 +17,13 @@ type Finding struct {
 	Client, Job string
 	Seq         uint64    // 0 when the finding is about the whole chain
 	Snapshot    object.ID // zero when there is none
-	// Forged says that the snapshot itself is not to be believed, nor others with
-	// the same Signer: wrong signature, key or repository.
+	// Forged says that the snapshot itself is not to be believed: wrong signature,
+	// repository or signing key.
 	Forged bool
-	Signer SigningKey // of Snapshot
-	Text   string     // one line for people
+	// Signer is set when it is the signing key that is not to be believed, in
+	// whatever snapshot of the client; only the first one is reported.
+	Signer SigningKey
+	Text   string // one line for people
 }
 
 // Severity says what a Finding means for the exit status.
@@ -130,15 +132,15 @@ func (v *chainVerdict) say(sev Severity, l *link, format string, args ...any) {
 	v.send(Finding{Severity: sev, Text: fmt.Sprintf(format, args...)}, l)
 }
 
-// forged reports Damage that makes the snapshot itself not to be believed.
-func (v *chainVerdict) forged(l *link, format string, args ...any) {
-	v.send(Finding{Severity: Damage, Forged: true, Text: fmt.Sprintf(format, args...)}, l)
+// disown reports a signing key that is not to be believed.
+func (v *chainVerdict) disown(l *link, format string, args ...any) {
+	v.send(Finding{Severity: Damage, Forged: true, Signer: l.signer, Text: fmt.Sprintf(format, args...)}, l)
 }
 
 func (v *chainVerdict) send(f Finding, l *link) {
 	f.Client, f.Job = v.name.client, v.name.job
 	if l != nil {
-		f.Seq, f.Snapshot, f.Signer = l.seq, l.id, l.signer
+		f.Seq, f.Snapshot = l.seq, l.id
 	}
 	v.damaged = v.damaged || f.Severity == Damage
 	v.report(f)
@@ -151,7 +153,7 @@ func (v *chainVerdict) check(links []link) {
 	good := links[:0:0]
 	for i := range links {
 		if l := &links[i]; l.bad != "" {
-			v.forged(l, "snapshot %s: %s", l.id.Short(), l.bad)
+			v.send(Finding{Severity: Damage, Forged: true, Text: fmt.Sprintf("snapshot %s: %s", l.id.Short(), l.bad)}, l)
 		} else {
 			good = append(good, *l)
 		}
@@ -204,12 +206,12 @@ func (v *chainVerdict) signers(links []link) {
 		switch {
 		case at >= 0 && (pinned[at].Trusted || !v.RequireTrusted):
 		case v.RequireTrusted:
-			v.forged(l, "snapshot %s is signed by the key %s, which nobody has declared to be that of client %q; if it is, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
+			v.disown(l, "snapshot %s is signed by the key %s, which nobody has declared to be that of client %q; if it is, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
 		case firstUse:
 			v.say(Warning, l, "first contact with client %q: its signing key %s is taken on trust; compare it with what the sender's SEND.pub says", v.name.client, crypto.SignerFingerprint(l.signer))
 			v.learned.Pin(KnownKey{Repository: v.Repository, Client: v.name.client, Key: l.signer})
 		default:
-			v.forged(l, "snapshot %s is signed by the key %s, which is not a known one of client %q; if the client has a new send key, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
+			v.disown(l, "snapshot %s is signed by the key %s, which is not a known one of client %q; if the client has a new send key, run: packnback trust SEND.pub", l.id.Short(), crypto.SignerFingerprint(l.signer), v.name.client)
 		}
 	}
 }

@@ -90,6 +90,12 @@ func TestVerifyChains(t *testing.T) {
 			learned, got := verify(t, store, known, tt.trusted)
 			damage := false
 			for i, f := range got {
+				if wrongKey := strings.Contains(f.Text, "key"); f.Severity == Damage && (f.Signer != SigningKey{}) != wrongKey {
+					t.Errorf("%q blames the key %s", f.Text, f.Signer)
+				}
+				if forged := f.Severity == Damage && strings.Contains(f.Text, "sign") && !strings.Contains(f.Text, "signed link") || strings.Contains(f.Text, "was made for"); f.Forged != forged {
+					t.Errorf("%q: forged is %v", f.Text, f.Forged)
+				}
 				damage = damage || f.Severity == Damage
 				text := "NWD"[f.Severity:f.Severity+1] + " " + f.Text
 				if i >= len(tt.want) || text[:1] != tt.want[i][:min(1, len(tt.want[i]))] && tt.want[i] != "" || !strings.Contains(f.Text, strings.TrimLeft(tt.want[i], "NWD ")) {

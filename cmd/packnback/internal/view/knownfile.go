@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -53,8 +54,12 @@ func UpdateKnown(path string, change func(*Known) error) error {
 	if err != nil {
 		return err
 	}
+	before := k.Append(nil)
 	if err := change(k); err != nil {
 		return err
+	}
+	if bytes.Equal(before, k.Append(nil)) {
+		return nil // nothing new, which is the ordinary case
 	}
 	if err := renameio.WriteFile(path, k.Append(nil), 0o600); err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)
