@@ -35,6 +35,7 @@ var layers = map[string]layer{
 	disk:                          {0, nil},
 	"chunk":                       {0, nil},
 	"protocol/transport":          {0, nil},
+	"protocol/transport/linktest": {0, nil},
 	"protocol/transport/sshdtest": {0, nil},
 	internals + "env":             {0, nil},
 
