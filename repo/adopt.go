@@ -115,7 +115,7 @@ func (s *Session) takeOver(ctx context.Context, other *sessionState) error {
 			whole = false
 			continue
 		}
-		packs = append(packs, &ownPack{packState: state, sequence: uint64(other.opened) + uint64(state.name.Counter())})
+		packs = append(packs, &ownPack{packState: state})
 	}
 	a := object.Adopted{Session: other.id, Durable: other.puts}
 	if !whole {

@@ -41,12 +41,13 @@ const maxLost = 4096
 
 // checker is one Check under way.
 type checker struct {
-	r      *Repository
-	opt    CheckOptions
-	report func(Problem)
-	result CheckResult
-	lost   map[object.ID]bool // reported objects, at most maxLost
-	seed   uint64             // of the choice of packs
+	r       *Repository
+	opt     CheckOptions
+	report  func(Problem)
+	result  CheckResult
+	lost    map[object.ID]bool   // reported objects, at most maxLost
+	seed    uint64               // of the choice of packs
+	deleted map[pack.Name]uint32 // locations on the deleting list, once a pack was found missing
 }
 
 // Check looks at everything that can be checked without a key and calls report,
@@ -261,6 +262,11 @@ func (c *checker) pack(v *view, p index.Pack, rows uint32) error {
 	c.result.Packs++
 	c.result.Bytes += uint64(p.Size)
 	f, err := c.r.fs.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if over, err := c.unlinked(v, p.Name, rows); err != nil || over {
+			return err
+		}
+	}
 	if err != nil {
 		c.problem(Problem{What: "pack", Name: name, Detail: fmt.Sprintf("%v; what it held is lost unless you have a copy", err)})
 		return nil
@@ -278,6 +284,24 @@ func (c *checker) pack(v *view, p index.Pack, rows uint32) error {
 	}
 	c.result.PacksRead++
 	return c.readPack(v, f, p, rows)
+}
+
+// unlinked reports whether a prune that was cut off has unlinked a pack: when
+// nothing lives in it the file goes before its entries do.
+func (c *checker) unlinked(v *view, n pack.Name, rows uint32) (bool, error) {
+	if v.deleting == nil {
+		return false, nil
+	}
+	if c.deleted == nil {
+		c.deleted = map[pack.Name]uint32{}
+		for row, err := range v.deleting.Rows(0) {
+			if err != nil {
+				return false, damaged(v.deleting.Name(), err, repairCommand)
+			}
+			c.deleted[pack.Name(row[:pack.NameSize])]++
+		}
+	}
+	return c.deleted[n] == rows, nil
 }
 
 // readPack reads a pack and compares each record with the index. What follows

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
@@ -203,9 +204,13 @@ func (c *closure) below(id object.ID, next *table.Sorter) error {
 	if err != nil || p != waning {
 		return err
 	}
-	refs, err := c.v.refs(found)
-	if err != nil {
+	refs, err := c.v.refs(id, found)
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if err != nil {
+		c.miss(id) // it is condemned, so it can be put anew
+		return nil
 	}
 	for _, ref := range refs {
 		own, err := c.s.stored(ref)
@@ -231,30 +236,54 @@ func (c *closure) below(id object.ID, next *table.Sorter) error {
 	return nil
 }
 
-// refs returns what the object at a location refers to, its key object
-// included. It reads no sealed bytes and so verifies no checksum: an object
-// that was altered gives refs that aren't there, or is found by check.
-func (v *view) refs(f index.Found) ([]object.ID, error) {
+// refs returns what the object id refers to, its key object included, from its
+// location f. Lists and directories are read whole and verified: a rotten ref
+// would say that nothing needs what it should have named. Of a chunk or bundle
+// only the header is read; it refers to its key object alone, and one whose
+// header has rotted is lost with or without that.
+func (v *view) refs(id object.ID, f index.Found) ([]object.ID, error) {
+	if f.Kind.HasRefs() {
+		rec, err := v.metadata(id, f)
+		if err != nil {
+			return nil, err
+		}
+		return append(rec.Refs, rec.Key), nil
+	}
 	t := pack.TypeOf(f.Kind)
 	b, err := v.r.files.Read(nil, f.Pack, t, f.Offset, object.HeaderSize)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(id, f, err)
 	}
 	h, err := object.ParseHeader(b)
-	if err == nil && h.Size() != int(f.Length) {
-		err = fmt.Errorf("%w: %d bytes, the index says %d", object.ErrMalformed, h.Size(), f.Length)
+	if err == nil && (h.Size() != int(f.Length) || h.ID != id) {
+		err = fmt.Errorf("%w: another object than the index says", object.ErrMalformed)
 	}
 	if err != nil {
-		return nil, damaged(f.Pack.Path(t), err, "run `packnback check`")
+		return nil, unreadable(id, f, err)
 	}
-	if h.Refs > 0 {
-		if b, err = v.r.files.Read(b[:0], f.Pack, t, f.Offset+object.HeaderSize, uint32(h.Refs*object.IDSize)); err != nil {
-			return nil, err
-		}
+	if h.Key.IsZero() {
+		return nil, nil
 	}
-	refs := object.ParseRefs(b, h.Refs)
-	if !h.Key.IsZero() {
-		refs = append(refs, h.Key)
+	return []object.ID{h.Key}, nil
+}
+
+// metadata returns the whole record of the list, directory or key id at f.
+func (v *view) metadata(id object.ID, f index.Found) (*object.Record, error) {
+	rec, err := v.r.files.Record(f.Pack, pack.TypeOf(f.Kind), f.Offset, f.Length)
+	if err == nil && rec.ID != id {
+		err = fmt.Errorf("%w: another object than the index says", object.ErrMalformed)
 	}
-	return refs, nil
+	if err != nil {
+		return nil, unreadable(id, f, err)
+	}
+	return rec, nil
+}
+
+// unreadable says that an object can't be read. That its pack is gone stays
+// visible to errors.Is: a newer CURRENT may explain it.
+func unreadable(id object.ID, f index.Found, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return object.CodeDamaged.Errorf("%s: object %s at offset %d can't be read: %w; run `packnback check --read-data`, then `packnback repair packs`", f.Pack.Path(f.Type()), id.Short(), f.Offset, err)
 }

@@ -11,7 +11,7 @@ import (
 
 // maxRechecks is how often a commit checks again without a lock because a prune
 // has moved the generation; after that it checks under gc.lock.
-const maxRechecks = 2
+const maxRechecks = 6 // a whole prune moves it three times
 
 // Commit makes the upload a snapshot. When it returns without an error the
 // snapshot is durable and complete, and the session is over. A MissingError

@@ -68,15 +68,17 @@ type pruning struct {
 // can't be read, in which case nothing is deleted.
 func (r *Repository) Prune(ctx context.Context, opt PruneOptions) (PruneResult, error) {
 	p := &pruning{r: r, opt: opt}
-	lock, ok, err := r.tryLock(pruneLock, exclusive)
-	if err != nil {
-		return p.result, err
-	}
-	if !ok {
-		return p.result, object.CodeBusy.Errorf("another prune is running; wait for it to end")
-	}
-	defer lock.Unlock()
-	err = r.withReserve(func() error { return p.run(ctx) })
+	err := r.withReserve(func() error {
+		lock, ok, err := r.tryLock(pruneLock, exclusive)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return object.CodeBusy.Errorf("another prune is running; wait for it to end")
+		}
+		defer lock.Unlock()
+		return p.run(ctx)
+	})
 	return p.result, err
 }
 
@@ -148,6 +150,11 @@ func (p *pruning) begin(ctx context.Context) error {
 		return err
 	}
 	defer s.v.release()
+	if !p.opt.DryRun {
+		if err := p.removeStrays(); err != nil {
+			return err
+		}
+	}
 	p.say("marking what snapshots need")
 	m, err := p.mark(ctx, s)
 	if err != nil {

@@ -3,7 +3,6 @@ package repo
 import (
 	"errors"
 	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/packnback/packnback/repo/object"
@@ -33,48 +32,22 @@ func (r *Repository) checkClock(trust bool) error {
 }
 
 // checkMachines refuses to prune while another machine's upload may be running:
-// flock is not to be relied on between machines.
+// flock is not to be relied on between machines. A checkpoint is a sign of life.
 func (r *Repository) checkMachines() error {
 	return r.eachSession(func(id object.SessionID, s *sessionState, err error) error {
-		if err != nil || s.machine == r.machine || r.now()-s.opened >= int64(foreignSession) {
+		if err != nil || s.machine == r.machine {
 			return nil
 		}
-		return object.CodeUnsafeLock.Errorf("another machine has an upload of %s/%s in this repository, begun %s, and locks can't be relied on between machines; prune on that machine, or %d days after", s.client, s.job,
-			time.Unix(0, s.opened).Format(time.RFC3339), int(foreignSession/(24*time.Hour)))
+		seen := s.opened
+		if e, err := r.fs.Stat(sessionName(id)); err == nil {
+			seen = max(seen, e.ModTime)
+		}
+		if r.now()-seen >= int64(foreignSession) {
+			return nil
+		}
+		return object.CodeUnsafeLock.Errorf("another machine has an upload of %s/%s in this repository, last heard of %s, and locks can't be relied on between machines; prune on that machine, or %d days after", s.client, s.job,
+			time.Unix(0, seen).Format(time.RFC3339), int(foreignSession/(24*time.Hour)))
 	})
-}
-
-// withReserve runs work and, if the disk is full, runs it again with the
-// reserve given up, which is made anew afterwards if there is room.
-func (r *Repository) withReserve(work func() error) error {
-	err := work()
-	if !errors.Is(err, object.CodeNoSpace) && !errors.Is(err, syscall.ENOSPC) {
-		return errors.Join(err, r.restoreReserve())
-	}
-	if e := r.fs.Remove(reserveName); errors.Is(e, fs.ErrNotExist) {
-		return err
-	} else if e != nil {
-		return storeError("removing", reserveName, e)
-	}
-	return errors.Join(work(), r.restoreReserve())
-}
-
-// restoreReserve makes the reserve file again where it is missing and fits. That
-// it doesn't is no failure of the work that needed it.
-func (r *Repository) restoreReserve() error {
-	there, err := exists(r.fs, reserveName)
-	if err != nil || there {
-		return err
-	}
-	if err := r.replaceFile(reserveName, reserveContent()); err != nil {
-		if e := r.fs.Remove(reserveName + newSuffix); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			return storeError("removing", reserveName+newSuffix, e)
-		}
-		if !errors.Is(err, object.CodeNoSpace) {
-			return err
-		}
-	}
-	return nil
 }
 
 // removeLists unlinks lists that no CURRENT names any more; 0 is none.

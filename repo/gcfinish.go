@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/packnback/packnback/repo/index"
@@ -106,6 +107,9 @@ func (s *sweeping) tally() {
 // become exact, and clients are charged what their snapshots reach.
 func (p *pruning) finish(ctx context.Context) error {
 	p.say("counting anew what clients see and use")
+	if err := p.r.removeStrays(ctx); err != nil {
+		return err
+	}
 	clients, err := list(p.r.fs, "heads")
 	if err != nil {
 		return err
@@ -117,6 +121,9 @@ func (p *pruning) finish(ctx context.Context) error {
 		}
 		for _, job := range jobs {
 			if err := p.exactVisible(ctx, client.Name, job.Name); err != nil {
+				return err
+			}
+			if err := p.tidyHead(ctx, client.Name, job.Name); err != nil {
 				return err
 			}
 		}
@@ -195,9 +202,10 @@ func (p *pruning) publishExact(ctx context.Context, was *head, tmp string, rows,
 	}
 	running := false
 	err = p.r.eachSession(func(id object.SessionID, s *sessionState, err error) error {
-		if err == nil && !running && s.client == h.client && s.job == h.job {
-			running, err = p.r.alive(sessionName(id))
+		if err != nil || running || s.client != h.client || s.job != h.job {
+			return nil // one that can't be read has not begun, or has nothing to commit
 		}
+		running, err = p.r.alive(sessionName(id))
 		return err
 	})
 	if err != nil || running {
@@ -209,6 +217,38 @@ func (p *pruning) publishExact(ctx context.Context, was *head, tmp string, rows,
 		return p.r.writeHead(h)
 	}
 	return p.r.swapVisible(h, 0, len(h.visible), tmp, rows)
+}
+
+// tidyHead removes what crashes have left beside a head: visible sets that it
+// doesn't name.
+func (p *pruning) tidyHead(ctx context.Context, client, job string) error {
+	lock, err := p.r.lockHead(ctx, client, job)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	h, err := p.r.readHead(client, job)
+	if err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	for _, ref := range h.visible {
+		named[visibleName(client, job, ref.number)] = true
+	}
+	entries, err := list(p.r.fs, headFolder(client, job))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(headFolder(client, job), e.Name)
+		if path.Ext(name) != ".visible" || named[name] {
+			continue
+		}
+		if err := p.r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return storeError("removing", name, err)
+		}
+	}
+	return p.r.removeUnfinished(headName(client, job))
 }
 
 // onlyLink reports whether nothing but its link is left of a snapshot.
@@ -300,6 +340,9 @@ func (r *Repository) recharge(ctx context.Context, client string, before, total 
 	defer lock.Unlock()
 	u, err := r.readUsed(client)
 	if err != nil || u.bytes != before {
+		return false, err
+	}
+	if err := r.removeUnfinished(usedName(client)); err != nil {
 		return false, err
 	}
 	if u.bytes == total {

@@ -84,6 +84,9 @@ func (p *pruning) findExpired(ctx context.Context) error {
 // writeLink keeps the signed link of a snapshot that is about to go for good.
 func (p *pruning) writeLink(id object.ID) error {
 	s, err := p.r.readSnapshot("trash", id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // brought back meanwhile
+	}
 	if err != nil {
 		return err
 	}
@@ -221,6 +224,13 @@ func (p *pruning) clear(ctx context.Context) error {
 	if err := p.r.syncDirs("snapshots", "trash", "links", "sessions", "heads", "."); err != nil {
 		return err
 	}
+	return p.confirmStrays(ctx)
+}
+
+// confirmStrays leaves in p.strays what still is one. Who was named before may
+// have been committed, and nobody comes to name a pack later: names are used
+// once. So the packs can be unlinked when the lock is given back.
+func (p *pruning) confirmStrays(ctx context.Context) error {
 	v, err := p.r.acquire(ctx)
 	if err != nil {
 		return err
@@ -230,19 +240,28 @@ func (p *pruning) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	kept := p.strays[:0]
 	for _, s := range p.strays {
 		if _, ok, err := v.set.FindPack(s.name); err != nil {
 			return damaged("the index", err, repairCommand)
-		} else if ok || named[s.name.Session()] {
-			continue
+		} else if !ok && !named[s.name.Session()] {
+			kept = append(kept, s)
 		}
+	}
+	p.strays = kept
+	return nil
+}
+
+// removeStrays unlinks the packs that nothing names.
+func (p *pruning) removeStrays() error {
+	for _, s := range p.strays {
 		if err := p.r.removePack(s.name, s.typ); err != nil {
 			return err
 		}
 		p.result.Strays++
 		p.result.BytesFreed += uint64(s.size)
 	}
-	p.strays = p.strays[:0]
+	p.strays = nil
 	return nil
 }
 
@@ -357,7 +376,8 @@ func (p *pruning) sessionOver(ctx context.Context, s *sessionState, touched int6
 	return len(s.packs) == 0 || age >= int64(deadSession), nil
 }
 
-// mark is step 2.
+// mark is step 2: first what snapshots need, of which nothing may be missing,
+// then what uploads rely on.
 func (p *pruning) mark(ctx context.Context, s *started) (*marker, error) {
 	lost := 0
 	var example object.ID
@@ -380,20 +400,31 @@ func (p *pruning) mark(ctx context.Context, s *started) (*marker, error) {
 			return nil, err
 		}
 	}
-	for _, u := range s.sessions {
-		if p.r.now()-u.opened < int64(longSession) {
-			if err := m.markUpload(u); err != nil {
-				return nil, err
-			}
-		}
-	}
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
 	if lost > 0 {
-		return nil, object.CodeDamaged.Errorf("%d objects that snapshots need are missing (%s among them), so it can't be told what else they need; nothing was deleted; run `packnback check`", lost, example.Short())
+		return nil, object.CodeDamaged.Errorf("%d objects that snapshots need are missing (%s among them), so it can't be told what else they need; nothing was deleted; `packnback check` names the snapshots: forget those, and they no longer count once their grace is over", lost, example.Short())
 	}
-	return m, p.unreadable(m)
+	if err := p.unreadable(m); err != nil {
+		return nil, err
+	}
+	return m, p.markUploads(ctx, s, m)
+}
+
+// markUploads marks what uploads rely on. It spares refused commits: each checks
+// again what it relies on. So what is missing there stops nobody.
+func (p *pruning) markUploads(ctx context.Context, s *started, m *marker) error {
+	m.missing = func(object.ID, object.ID) {}
+	for _, u := range s.sessions {
+		if p.r.now()-u.opened >= int64(longSession) {
+			continue
+		}
+		if err := m.markUpload(u); err != nil {
+			return err
+		}
+	}
+	return m.run(ctx)
 }
 
 // unreadable refuses to go on when something that is needed can't be read: what

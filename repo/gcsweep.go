@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"slices"
 
 	"github.com/packnback/packnback/repo/index"
@@ -67,6 +68,10 @@ func (p *pruning) sweepPacks(ctx context.Context) (err error) {
 		return p.sorting(err)
 	}
 	defer func() { err = errors.Join(err, s.copies.Close()) }()
+	// On a full disk this makes the room for a new index, and for copies.
+	if err := s.unlinkDead(); err != nil {
+		return err
+	}
 	rewrite, err := s.choose()
 	if err != nil {
 		return err
@@ -82,11 +87,46 @@ func (p *pruning) sweepPacks(ctx context.Context) (err error) {
 		return err
 	}
 	s.tally()
-	old := s.v.cur.lists
-	if err := errors.Join(p.r.removeLists(old.deleting, old.packs, old.roots), p.r.removeStrays(ctx)); err != nil {
+	if err := p.r.removeStrays(ctx); err != nil {
 		return err
 	}
 	return s.unlink()
+}
+
+// unlinkDead unlinks the packs of which nothing lives. CURRENT still lists them,
+// but durably so as deleting: nothing relies on them, and whoever comes after a
+// crash goes on here.
+func (s *sweeping) unlinkDead() error {
+	for i := range s.use {
+		u := &s.use[i]
+		s.p.result.ObjectsDeleted += u.deleted
+		if u.kept > 0 {
+			continue
+		}
+		u.gone = true
+		if err := s.free(u); err != nil {
+			return err
+		}
+		s.p.result.PacksDeleted++
+	}
+	return nil
+}
+
+// free unlinks a pack and counts it as freed. The index knows nothing of what a
+// cut-off upload left behind the last record.
+func (s *sweeping) free(u *packUse) error {
+	e, err := s.p.r.fs.Stat(u.Name.Path(u.Type))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // by a prune that was cut off
+	}
+	if err != nil {
+		return storeError("looking at", u.Name.Path(u.Type), err)
+	}
+	if err := s.p.r.removePack(u.Name, u.Type); err != nil {
+		return err
+	}
+	s.p.result.BytesFreed += uint64(e.Size)
+	return nil
 }
 
 // isDeleting reports whether a location is on the deleting list. condition
@@ -146,7 +186,6 @@ func (s *sweeping) choose() (rewrite []*packUse, err error) {
 	var total, unused uint64
 	for i := range s.use {
 		u := &s.use[i]
-		s.p.result.ObjectsDeleted += u.deleted
 		if u.kept == 0 {
 			u.gone = true
 			continue
@@ -239,18 +278,19 @@ func (s *sweeping) copyOne(ctx context.Context, u *packUse) error {
 	if err != nil || !whole {
 		return err
 	}
+	for _, at := range places { // first look, so that no copy is made of half a pack
+		if _, _, err := s.live(u, at); err != nil {
+			return nil
+		}
+	}
 	var entries []index.Entry
 	for _, at := range places {
 		if err := ctx.Err(); err != nil {
 			return interrupted(err)
 		}
-		b, err := s.p.r.files.Read(nil, u.Name, u.Type, at.offset, at.length)
+		b, rec, err := s.live(u, at)
 		if err != nil {
-			return nil
-		}
-		rec, err := object.UnmarshalRecord(b)
-		if err != nil || rec.ID != at.id {
-			return nil
+			return storeError("reading", u.Name.Path(u.Type), err)
 		}
 		e, err := s.append(u, b, rec)
 		if err != nil {
@@ -266,6 +306,19 @@ func (s *sweeping) copyOne(ctx context.Context, u *packUse) error {
 	u.gone, u.copied = true, true
 	s.p.result.BytesCopied += u.live
 	return nil
+}
+
+// live returns the verified record at a place in u, and its bytes.
+func (s *sweeping) live(u *packUse, at record) ([]byte, *object.Record, error) {
+	b, err := s.p.r.files.Read(nil, u.Name, u.Type, at.offset, at.length)
+	if err != nil {
+		return nil, nil, err
+	}
+	rec, err := object.UnmarshalRecord(b)
+	if err == nil && rec.ID != at.id {
+		err = object.ErrMalformed
+	}
+	return b, rec, err
 }
 
 // livePlaces returns where in a pack live records are; whole is false when they
@@ -433,44 +486,25 @@ func (s *sweeping) writeCopies() (tmp string, rows int, err error) {
 		return "", 0, nil
 	}
 	tmp = s.p.scratch.file("copied")
-	// A pack whose records were all of an old pack that stays is of no use.
-	used := map[pack.Name]bool{}
-	for e, err := range s.copies.Entries() {
-		if err != nil {
-			return "", 0, s.p.sorting(err)
-		}
-		used[e.Pack] = true
-	}
-	packs := slices.DeleteFunc(slices.Clone(s.made), func(p index.Pack) bool { return !used[p.Name] })
-	if err := index.Write(s.p.r.fs, tmp, packs, s.copies.Entries()); err != nil {
+	if err := index.Write(s.p.r.fs, tmp, s.made, s.copies.Entries()); err != nil {
 		return "", 0, storeError("writing", tmp, err)
 	}
 	return tmp, s.copies.Len(), nil
 }
 
-// unlink removes the packs that CURRENT doesn't name any more.
+// unlink removes the packs that were rewritten; CURRENT doesn't name them any
+// more.
 func (s *sweeping) unlink() error {
 	res := &s.p.result
 	for i := range s.use {
 		u := &s.use[i]
-		if !u.gone {
+		if !u.copied {
 			continue
 		}
-		// The index knows nothing of what a cut-off upload left behind the last
-		// record.
-		size := u.fileSize()
-		if e, err := s.p.r.fs.Stat(u.Name.Path(u.Type)); err == nil {
-			size = uint64(e.Size)
-		}
-		if err := s.p.r.removePack(u.Name, u.Type); err != nil {
+		if err := s.free(u); err != nil {
 			return err
 		}
-		res.BytesFreed += size
-		if u.copied {
-			res.PacksRewritten++
-		} else {
-			res.PacksDeleted++
-		}
+		res.PacksRewritten++
 	}
 	for _, p := range s.made {
 		res.BytesFreed -= min(res.BytesFreed, uint64(p.Size)+pack.SealSize)

@@ -5,19 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	mathrand "math/rand/v2"
 	"os"
 	"slices"
 
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
-)
-
-const (
-	reserveName = "reserve"
-	// reserveSize is what forget and prune need for new lists, CURRENT and the
-	// first rewritten pack's folder entries on a disk without a free byte.
-	reserveSize = 4 << 20
 )
 
 // InitOptions are Init's choices. The zero value is an ordinary repository.
@@ -83,7 +75,7 @@ func initFS(ctx context.Context, fsys disk.FS, dir string, id object.RepositoryI
 	if err := checkEmpty(fsys, dir); err != nil {
 		return err
 	}
-	if err := replaceFile(fsys, reserveName, reserveContent()); err != nil {
+	if err := (&Repository{fs: fsys, dir: dir}).writeReserve(reserveSize); err != nil {
 		return err
 	}
 	cur := &current{repository: id, generation: 1, next: 1}
@@ -120,13 +112,4 @@ func checkEmpty(fsys disk.FS, dir string) error {
 		return object.CodeDamaged.Errorf("there are packs at %q, but no config: put back a copy of the config", dir)
 	}
 	return nil
-}
-
-// reserveContent is noise from a fixed seed: zeros would take no room on a file
-// system that compresses.
-func reserveContent() []byte {
-	b := make([]byte, reserveSize)
-	noise := mathrand.NewChaCha8([32]byte{'r', 'e', 's', 'e', 'r', 'v', 'e'})
-	noise.Read(b)
-	return b
 }

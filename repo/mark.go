@@ -29,7 +29,7 @@ type marker struct {
 	outside  bool      // some packs are outside: see markedPack
 
 	// metadataOnly leaves out the key objects of chunks and bundles, whose
-	// records then need not be read. Set it before run.
+	// records then need not be read; they stay not expanded. Set it before run.
 	metadataOnly bool
 
 	// missing is called for every ref that has no location, as often as it is
@@ -183,6 +183,11 @@ func (m *marker) run(ctx context.Context) error {
 
 // expandPack marks what the reached objects of p refer to.
 func (m *marker) expandPack(p *markedPack) error {
+	if m.metadataOnly && p.Type == pack.Data {
+		p.done += p.pending
+		p.pending = 0
+		return nil
+	}
 	f, err := m.v.r.fs.Open(p.Name.Path(p.Type))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -317,7 +322,8 @@ func (m *marker) markUpload(s *sessionState) error {
 }
 
 // uploadRefs yields what the objects of an upload refer to, with the object
-// that does, as far as they are durable.
+// that does, as far as they are durable and can be read: an upload that has
+// rotted can't be committed, and must not stop others.
 func (r *Repository) uploadRefs(s *sessionState, yield func(ref, by object.ID) error) error {
 	for _, p := range s.packs {
 		f, err := r.fs.Open(p.name.Path(p.typ))
@@ -328,17 +334,25 @@ func (r *Repository) uploadRefs(s *sessionState, yield func(ref, by object.ID) e
 			return storeError("opening", p.name.Path(p.typ), err)
 		}
 		_, err = scanPack(f, p, func(_ uint32, h object.Header, refs []object.ID) error {
-			for _, ref := range append(refs, h.Key) {
-				if ref.IsZero() {
-					continue
-				}
-				if err := yield(ref, h.ID); err != nil {
-					return err
-				}
-			}
-			return nil
+			return eachRef(h, refs, yield)
 		})
+		if errors.Is(err, object.ErrMalformed) {
+			err = nil
+		}
 		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachRef yields the refs of one object, its key object included.
+func eachRef(h object.Header, refs []object.ID, yield func(ref, by object.ID) error) error {
+	for _, ref := range append(refs, h.Key) {
+		if ref.IsZero() {
+			continue
+		}
+		if err := yield(ref, h.ID); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"strconv"
 
 	"github.com/packnback/packnback/repo/object"
@@ -198,11 +199,14 @@ func (p *publication) weighOne(v *view, id object.ID, next *table.Sorter) error 
 	if !found.Kind.HasRefs() {
 		return nil
 	}
-	refs, err := v.refs(found)
-	if err != nil {
+	rec, err := v.metadata(id, found)
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, ref := range refs[:len(refs)-1] { // the last one is its key object
+	if err != nil {
+		return nil // it only counts for less: rot in an old snapshot must not stop a new one
+	}
+	for _, ref := range rec.Refs {
 		if err := next.Add(ref[:]); err != nil {
 			return storeError("sorting in", p.s.scratch.dir, err)
 		}

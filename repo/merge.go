@@ -113,9 +113,9 @@ func findRun[T comparable](list, run []T) int {
 	return -1
 }
 
-// removeStrays unlinks the files in index/ that CURRENT doesn't list: inputs of
-// merges and what crashes have left. Under current.lock nobody is publishing
-// one, and CURRENT is durable.
+// removeStrays unlinks the segments and lists that CURRENT doesn't name: inputs
+// of merges, lists that are done with, and what crashes have left. Under
+// current.lock nobody is publishing one, and CURRENT is durable.
 func (r *Repository) removeStrays(ctx context.Context) error {
 	lock, err := r.lock(ctx, currentLock, exclusive)
 	if err != nil {
@@ -130,18 +130,33 @@ func (r *Repository) removeStrays(ctx context.Context) error {
 	for _, ref := range cur.segments {
 		listed[segmentName(ref.number)] = true
 	}
-	entries, err := list(r.fs, "index")
-	if err != nil {
-		return err
+	for _, n := range cur.lists.each() {
+		listed[listName(*n)] = true
 	}
-	for _, e := range entries {
-		name := path.Join("index", e.Name)
-		if listed[name] || e.Dir {
-			continue
+	for _, folder := range []string{"index", "gc"} {
+		entries, err := list(r.fs, folder)
+		if err != nil {
+			return err
 		}
-		if err := r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return storeError("removing", name, err)
+		for _, e := range entries {
+			name := path.Join(folder, e.Name)
+			if listed[name] || e.Dir || folder == "gc" && path.Ext(name) != ".list" {
+				continue
+			}
+			if err := r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return storeError("removing", name, err)
+			}
 		}
+	}
+	return r.removeUnfinished(currentName)
+}
+
+// removeUnfinished removes what a crash has left of a file that was to replace
+// name. The caller holds the lock that protects name.
+func (r *Repository) removeUnfinished(name string) error {
+	name += newSuffix
+	if err := r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storeError("removing", name, err)
 	}
 	return nil
 }

@@ -65,6 +65,10 @@ func (p *publication) buildSegment(ctx context.Context, v *view) error {
 	var packs []index.Pack
 	published := map[pack.Name]bool{}
 	records := 0
+	// Packs take their numbers now and not when they were begun: of two copies of
+	// an object the one that came into the repository first is the one that counts,
+	// however long the other one's upload was held open.
+	sequence := uint64(max(p.s.r.now(), v.cur.time+1))
 	for _, own := range p.s.packs {
 		// A commit that was cut off may have come as far as CURRENT with packs
 		// that this session has adopted since.
@@ -76,7 +80,8 @@ func (p *publication) buildSegment(ctx context.Context, v *view) error {
 			published[own.name] = true
 			continue
 		}
-		packs = append(packs, index.Pack{Name: own.name, Type: own.typ, Sequence: own.sequence, Size: own.size, Records: own.records})
+		packs = append(packs, index.Pack{Name: own.name, Type: own.typ, Sequence: sequence, Size: own.size, Records: own.records})
+		sequence++
 		records += int(own.records)
 	}
 	if records == 0 {

@@ -143,7 +143,7 @@ func (s *Session) packFor(t pack.Type, size int) (*ownPack, error) {
 
 func (s *Session) newPack(t pack.Type) (*ownPack, error) {
 	s.counter++
-	p := &ownPack{packState: packState{name: pack.NewName(s.file.id, s.counter), typ: t}, sequence: uint64(s.opened) + uint64(s.counter)}
+	p := &ownPack{packState: packState{name: pack.NewName(s.file.id, s.counter), typ: t}}
 	var err error
 	if p.w, err = pack.Create(s.r.fs, p.name, t); err != nil {
 		return nil, s.poison(storeError("creating", p.name.Path(t), err))

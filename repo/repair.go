@@ -26,11 +26,16 @@ type repairer struct {
 	scratch *scratch
 	old     *current // nil when it can't be read
 	oldView *view    // nil when it can't be opened
-	uploads []*sessionState
-	unnamed map[object.SessionID]bool // sessions whose files can't be read
-	rows    *index.Collector
-	packs   []index.Pack
-	cur     *current // being built
+
+	// segments are all that can be read, also where CURRENT can't. They say in
+	// which order packs came; the time of a pack's file says so only until
+	// somebody copies the repository without times.
+	segments []*index.Segment
+	uploads  []*sessionState
+	unnamed  map[object.SessionID]bool // sessions whose files can't be read
+	rows     *index.Collector
+	packs    []index.Pack
+	cur      *current // being built
 }
 
 // RepairIndex builds CURRENT and the index anew from the packs, and heads that
@@ -73,6 +78,9 @@ func (rp *repairer) close() error {
 	if rp.oldView != nil {
 		errs = append(errs, rp.oldView.release())
 	}
+	for _, seg := range rp.segments {
+		errs = append(errs, seg.Close())
+	}
 	if rp.scratch != nil {
 		errs = append(errs, rp.scratch.close())
 	}
@@ -107,6 +115,9 @@ func (rp *repairer) run(ctx context.Context) error {
 
 // readOld takes from the old CURRENT what can still be known.
 func (rp *repairer) readOld(ctx context.Context) error {
+	if err := rp.openSegments(); err != nil {
+		return err
+	}
 	_, cur, err := rp.r.readCurrent()
 	if err != nil {
 		rp.problem(Problem{What: "CURRENT", Name: currentName, Detail: err.Error()})
@@ -130,6 +141,19 @@ func (rp *repairer) readOld(ctx context.Context) error {
 	}
 	if rp.oldView == nil {
 		return v.release()
+	}
+	return nil
+}
+
+func (rp *repairer) openSegments() error {
+	entries, err := list(rp.r.fs, "index")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if seg, err := index.OpenSegment(rp.r.fs, path.Join("index", e.Name)); err == nil {
+			rp.segments = append(rp.segments, seg)
+		}
 	}
 	return nil
 }
@@ -165,15 +189,21 @@ func (rp *repairer) readSessions() error {
 // isUpload reports whether a session file names the pack. One that the old
 // CURRENT lists counts as committed even so: its commit was cut off later.
 func (rp *repairer) isUpload(name pack.Name) (bool, error) {
-	named := rp.unnamed[name.Session()]
-	for _, s := range rp.uploads {
-		named = named || s.names(name)
-	}
+	named := rp.names(name)
 	if !named || rp.oldView == nil {
 		return named, nil
 	}
 	_, listed, err := rp.oldView.set.FindPack(name)
 	return !listed, err
+}
+
+// names reports whether a session file names the pack.
+func (rp *repairer) names(name pack.Name) bool {
+	named := rp.unnamed[name.Session()]
+	for _, s := range rp.uploads {
+		named = named || s.names(name)
+	}
+	return named
 }
 
 // readPacks collects what all packs hold.
@@ -222,9 +252,11 @@ func (rp *repairer) readPack(name pack.Name, typ pack.Type, written uint64) erro
 	}
 	defer f.Close()
 	p := index.Pack{Name: name, Type: typ, Sequence: written}
-	if rp.oldView != nil {
-		if old, ok, err := rp.oldView.set.FindPack(name); err == nil && ok {
-			p.Sequence = old.Sequence
+	for _, seg := range rp.segments {
+		if ordinal, ok, err := seg.FindPack(name); err == nil && ok {
+			if old, err := seg.Pack(ordinal); err == nil {
+				p.Sequence = old.Sequence
+			}
 		}
 	}
 	var failed error

@@ -31,6 +31,13 @@ func (rp *repairer) condemn(ctx context.Context, v *view) error {
 	if err != nil {
 		return err
 	}
+	// What an upload has put stays out of it, as in a prune: whoever continues the
+	// upload takes it for granted.
+	for i := range m.packs {
+		if rp.names(m.packs[i].Name) {
+			m.packs[i].outside, m.outside = true, true
+		}
+	}
 	roots, err := table.NewSorter(rp.r.fs, rp.scratch.file("roots"), rootLayout, listMemory)
 	if err != nil {
 		return storeError("sorting in", rp.scratch.dir, err)
@@ -100,6 +107,13 @@ func (rp *repairer) publishCondemned(m *marker, roots *table.Sorter) error {
 		if m.reached.has(position) {
 			continue
 		}
+		in, err := m.packOf(position)
+		if err != nil {
+			return err
+		}
+		if in.outside {
+			continue
+		}
 		e, err := m.v.set.Entry(position)
 		if err == nil {
 			err = rows.Add(appendLocation(nil, e.Location))
@@ -117,6 +131,9 @@ func (rp *repairer) publishCondemned(m *marker, roots *table.Sorter) error {
 	}
 	defer names.Close()
 	for _, p := range rp.packs {
+		if rp.names(p.Name) {
+			continue
+		}
 		if err := names.Add(p.Name[:]); err != nil {
 			return storeError("sorting in", rp.scratch.dir, err)
 		}

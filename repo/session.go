@@ -86,7 +86,6 @@ const (
 // ownPack is a pack of this session or one it has adopted.
 type ownPack struct {
 	packState              // what is durable
-	sequence  uint64       // write order
 	w         *pack.Writer // nil once sealed, or adopted
 }
 
