@@ -21,7 +21,7 @@ type assembler struct {
 	bundler bundler
 	links   *table.Sorter // what became of files with several names
 	frames  []*frame
-	lazy    int             // entries in all frames that are not decoded yet
+	lazy    int             // bytes of entries in all frames that are not decoded yet
 	idle    []*folderWriter // to be used again
 	root    *rootFolder
 }
@@ -123,7 +123,7 @@ func (a *assembler) take(ctx context.Context, it *item) error {
 	case it.task == taskLink:
 		err = a.linked(it)
 	}
-	if err == nil && it.rec != nil && it.rec.Entry.LinkID != 0 && it.counts && it.task != taskLink {
+	if err == nil && it.link != (linkKey{}) && it.task != taskLink {
 		err = a.rememberLink(it)
 	}
 	if err != nil {
@@ -142,7 +142,8 @@ func (a *assembler) take(ctx context.Context, it *item) error {
 		return a.apply(ctx, it)
 	}
 	b.queue = append(b.queue, it)
-	if len(*b.buf) >= bundleTarget || len(b.queue) >= maxQueue {
+	b.waiting += queuedSize + len(it.path)
+	if len(*b.buf) >= bundleTarget || b.waiting >= maxWaiting {
 		return a.closeBundle(ctx)
 	}
 	return nil
@@ -265,7 +266,7 @@ func (a *assembler) leaveUnchanged(ctx context.Context, it *item, f *frame) erro
 		it.spool.close()
 		it.spool = nil
 	}
-	a.lazy -= len(f.lazy)
+	a.lazy -= f.waiting
 	if len(a.frames) == 0 {
 		r, err := it.raw.Decode()
 		if err != nil {

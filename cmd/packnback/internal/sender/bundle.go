@@ -17,17 +17,20 @@ const (
 	// bundleRoom is what a bundle's buffer must hold: the last file may begin
 	// just below the target.
 	bundleRoom = bundleTarget + largeFile
-	// maxQueue is how many items may wait for the open bundle, some 400 bytes
-	// each.
-	maxQueue = 24 << 10
+	// maxWaiting is how many bytes of items may wait for the open bundle: some
+	// 20,000 items.
+	maxWaiting = 10 << 20
+	// queuedSize is what an item takes beside its path, about.
+	queuedSize = 400
 )
 
 // bundler collects the contents of small files in walk order. Until a bundle
 // is closed it has no id, so everything from the first of its files on waits.
 type bundler struct {
-	buf    *[]byte // nil: none is open
-	places map[object.ID]uint32
-	queue  []*item
+	buf     *[]byte // nil: none is open
+	places  map[object.ID]uint32
+	queue   []*item
+	waiting int // bytes of the queue
 }
 
 // small finds or makes a place for the contents of a small file.
@@ -119,7 +122,7 @@ func (a *assembler) closeBundle(ctx context.Context) error {
 		return err
 	}
 	queue := b.queue
-	b.queue = b.queue[:0]
+	b.queue, b.waiting = b.queue[:0], 0
 	for i, it := range queue {
 		if it.waits {
 			it.waits = false

@@ -370,7 +370,7 @@ func TestLargeFolder(t *testing.T) {
 		t.Skip("makes many files")
 	}
 	l := newLab(t)
-	n := 3*maxLazyFolder + 100
+	n := 3*maxLazyFolder/lazySize/2 + 100
 	for i := range n {
 		l.write(fmt.Sprintf("folder/with-a-somewhat-long-name-%08d", i), nil)
 	}

@@ -10,19 +10,21 @@ import (
 	"github.com/packnback/packnback/repo/tree"
 )
 
-// Limits of entries that wait, undecoded, for something in their folder to
-// change: in one folder, and in all open ones together.
+// Limits in bytes of entries that wait, undecoded, for something in their folder
+// to change: in one folder (some 4,000 entries), and in all open ones together.
 const (
-	maxLazyFolder = 4 << 10
-	maxLazy       = 32 << 10
+	maxLazyFolder = 512 << 10
+	maxLazy       = 4 << 20
+	lazySize      = 64 // of an entry beside its path, about
 )
 
 // frame is a folder that is being put together. While all of its entries are
 // as they were, they are only kept in lazy: if it stays like that, the folder's
 // old object is the new one.
 type frame struct {
-	lazy []lazyEntry
-	w    *folderWriter // nil until something has changed
+	lazy    []lazyEntry
+	waiting int           // bytes of lazy
+	w       *folderWriter // nil until something has changed
 }
 
 type lazyEntry struct {
@@ -100,8 +102,10 @@ func (a *assembler) addLazy(ctx context.Context, it *item) error {
 		return f.w.addRaw(ctx, entry)
 	}
 	f.lazy = append(f.lazy, entry)
-	a.lazy++
-	if len(f.lazy) <= maxLazyFolder && a.lazy <= maxLazy {
+	size := lazySize + len(it.path) // the name keeps all of the path in memory
+	f.waiting += size
+	a.lazy += size
+	if f.waiting <= maxLazyFolder && a.lazy <= maxLazy {
 		return nil
 	}
 	return a.writeLazy(ctx, f)
@@ -114,8 +118,8 @@ func (a *assembler) writeLazy(ctx context.Context, f *frame) error {
 		f.w = a.writer()
 	}
 	lazy := f.lazy
-	f.lazy = nil
-	a.lazy -= len(lazy)
+	a.lazy -= f.waiting
+	f.lazy, f.waiting = nil, 0
 	for _, entry := range lazy {
 		if err := f.w.addRaw(ctx, entry); err != nil {
 			return err

@@ -38,6 +38,7 @@ type item struct {
 	inner [][]byte      // further ids of the entry, as the cache keeps them
 	spool *spool        // the same, of an entry made in this run
 
+	link   linkKey       // of a file with several names; else zero
 	data   []byte        // contents of a small file, part of the batch's buffer
 	offset uint32        // in the open bundle, while waits
 	waits  bool          // for the open bundle's id
@@ -81,12 +82,14 @@ func (it *item) fail(err error) { it.err = err }
 // Limits of a batch.
 const (
 	batchItems = 256
-	batchBytes = 1 << 20 // of contents; the last file may exceed it
+	batchBytes = 1 << 20   // of contents; the last file may exceed it
+	batchPaths = 128 << 10 // of paths
 )
 
 // batch is a run of items in walk order; readers work on whole batches.
 type batch struct {
 	items []*item
+	paths int           // bytes
 	bytes int64         // of contents to be read, as far as the walk knew; held from the read-ahead budget
 	work  bool          // a reader has to see it
 	done  chan struct{} // closed by the reader; nil without work

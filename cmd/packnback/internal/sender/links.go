@@ -12,14 +12,23 @@ import (
 )
 
 // A file with several names is read under its first one. What came of that is
-// a row of linkedLayout: link id 8 | outcome 1 | content id 32 | size 8 |
-// number of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
-var linkedLayout = table.Layout{Magic: [8]byte([]byte("PNBlkd\x00\x01")), Key: 8, Row: linkedExtents + maxDirect*linkedExtent}
+// a row of linkedLayout: linkKey | outcome 1 | content id 32 | size 8 | number
+// of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
+var linkedLayout = table.Layout{Magic: [8]byte([]byte("PNBlkd\x00\x01")), Key: len(linkKey{}), Row: linkedExtents + maxDirect*linkedExtent}
 
 const (
-	linkedExtents = 8 + 1 + 32 + 8 + 1
+	linkedOutcome = len(linkKey{})
+	linkedContent = linkedOutcome + 1
+	linkedSize    = linkedContent + object.IDSize
+	linkedCount   = linkedSize + 8
+	linkedExtents = linkedCount + 1
 	linkedExtent  = 45
 )
+
+// linkKey is by what two names are known to be of one file: link id 8, ctime
+// 12, mtime 12, size 8. The times are in it because an inode may be removed and
+// its number used again while a walk goes on.
+type linkKey [40]byte
 
 // Outcomes of reading a file with several names.
 const (
@@ -31,15 +40,21 @@ const (
 // errLink says that the first name of a file was unreadable.
 var errLink = errors.New("another name of a file that could not be read")
 
-func linkKey(link uint64) [8]byte {
-	return [8]byte(binary.BigEndian.AppendUint64(nil, link))
+func keyOfLink(r *statcache.Record) (key linkKey) {
+	b := binary.BigEndian.AppendUint64(key[:0], r.Entry.LinkID)
+	for _, t := range [...]tree.Time{r.Ctime, r.Entry.Mtime} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.Sec))
+		b = binary.BigEndian.AppendUint32(b, t.Nsec)
+	}
+	binary.BigEndian.AppendUint64(b, r.Entry.Size)
+	return key
 }
 
 // rememberLink notes what came of the first name of a file.
 func (a *assembler) rememberLink(it *item) error {
 	e := &it.rec.Entry
 	row := make([]byte, 0, linkedLayout.Row)
-	row = binary.BigEndian.AppendUint64(row, e.LinkID)
+	row = append(row, it.link[:]...)
 	switch {
 	case it.err != nil:
 		row = append(row, linkFailed)
@@ -68,19 +83,18 @@ func (a *assembler) rememberLink(it *item) error {
 // linked gives another name of a file the contents that were found under the
 // first one.
 func (a *assembler) linked(it *item) error {
-	key := linkKey(it.rec.Entry.LinkID)
-	row, ok, err := a.links.Find(nil, key[:])
+	row, ok, err := a.links.Find(nil, it.link[:])
 	if err != nil {
 		return err
 	}
-	if !ok || row[8] == linkFailed {
+	if !ok || row[linkedOutcome] == linkFailed {
 		it.fail(errLink)
 		return nil
 	}
 	e := &it.rec.Entry
-	it.rec.Content = object.ID(row[9:41])
-	e.Size = binary.BigEndian.Uint64(row[41:])
-	if row[8] == linkSmall {
+	it.rec.Content = object.ID(row[linkedContent:linkedSize])
+	e.Size = binary.BigEndian.Uint64(row[linkedSize:])
+	if row[linkedOutcome] == linkSmall {
 		if it.rec.Content.IsZero() {
 			return nil // an empty file
 		}
@@ -90,7 +104,7 @@ func (a *assembler) linked(it *item) error {
 		}
 		return err
 	}
-	e.Extents = make([]tree.Extent, row[49])
+	e.Extents = make([]tree.Extent, row[linkedCount])
 	for i := range e.Extents {
 		b := row[linkedExtents+i*linkedExtent:]
 		e.Extents[i] = tree.Extent{Kind: tree.ExtentKind(b[0]), ID: object.ID(b[1:33]),

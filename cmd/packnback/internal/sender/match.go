@@ -27,7 +27,8 @@ type matcher struct {
 	partial *statcache.Walk // what cut-off runs have seen; nil: nothing
 	frames  []frameMatch    // the folders that are open
 	batch   *batch
-	links   *table.Sorter // link ids seen in this pass
+	links   *table.Sorter // files with several names that were seen in this pass
+	outside int           // how many folders deep the walk is in one that is too deep
 	rec     statcache.Record
 	path    []byte
 	stat    []byte
@@ -39,10 +40,21 @@ type frameMatch struct {
 	dirty bool // something in it is not as it was
 }
 
-// linkLayout's rows are link ids.
-var linkLayout = table.Layout{Magic: [8]byte([]byte("PNBlink\x01")), Key: 8, Row: 8}
+// linkLayout's rows are linkKeys.
+var linkLayout = table.Layout{Magic: [8]byte([]byte("PNBlink\x01")), Key: len(linkKey{}), Row: len(linkKey{})}
+
+// Limits of a path: sixty times what the kernel takes in one piece. Memory
+// grows with the depth and with the lengths of paths, and anybody with an
+// account can make a tree of any depth.
+const (
+	maxPath  = 256 << 10
+	maxDepth = 8 << 10
+)
 
 func (m *matcher) step(it *source.Item) error {
+	if m.tooDeep(it) {
+		return nil
+	}
 	switch it.Step {
 	case source.Enter:
 		m.frames = append(m.frames, frameMatch{path: it.Path})
@@ -52,6 +64,32 @@ func (m *matcher) step(it *source.Item) error {
 	}
 	return m.file(it)
 }
+
+// tooDeep reports whether the step is left out because of its depth. The first
+// of those in one folder is reported.
+func (m *matcher) tooDeep(it *source.Item) bool {
+	if m.outside > 0 {
+		switch it.Step {
+		case source.Enter:
+			m.outside++
+		case source.Leave:
+			m.outside--
+		}
+		return true
+	}
+	if it.Step == source.Leave || len(it.Path) <= maxPath && it.Depth <= maxDepth {
+		return false
+	}
+	if it.Step == source.Enter {
+		m.outside = 1
+	}
+	m.frames[len(m.frames)-1].dirty = true
+	m.p.events.problem(source.Problem{Kind: source.Unread, Path: it.Path, Err: errTooDeep})
+	return true
+}
+
+// errTooDeep says that an entry was left out because of its path.
+var errTooDeep = fmt.Errorf("left out: the path has more than %d bytes or %d folders", maxPath, maxDepth)
 
 // describe fills m.rec, m.path and m.stat from what lstat said.
 func (m *matcher) describe(it *source.Item) {
@@ -158,7 +196,8 @@ func (m *matcher) plan(n *item, old cached) error {
 	}
 	n.counts = true
 	if e.LinkID != 0 {
-		first, err := m.firstLink(e.LinkID)
+		n.link = keyOfLink(n.rec)
+		first, err := m.firstLink(n.link)
 		if err != nil {
 			return err
 		}
@@ -174,8 +213,7 @@ func (m *matcher) plan(n *item, old cached) error {
 }
 
 // firstLink reports whether no other name of the file came before.
-func (m *matcher) firstLink(link uint64) (bool, error) {
-	key := linkKey(link)
+func (m *matcher) firstLink(key linkKey) (bool, error) {
 	had, err := m.links.Has(key[:])
 	if err != nil || had {
 		return false, err
@@ -226,6 +264,7 @@ func (m *matcher) add(n *item) error {
 		m.batch = b
 	}
 	b.items = append(b.items, n)
+	b.paths += len(n.path)
 	switch n.task {
 	case taskLarge:
 		if err := m.p.dispatchLarge(m.ctx, n); err != nil {
@@ -237,7 +276,7 @@ func (m *matcher) add(n *item) error {
 	case taskMeta, taskLink:
 		b.work = true
 	}
-	if len(b.items) < batchItems && b.bytes < batchBytes {
+	if len(b.items) < batchItems && b.bytes < batchBytes && b.paths < batchPaths {
 		return nil
 	}
 	return m.flush()

@@ -11,6 +11,7 @@ import (
 	"github.com/packnback/packnback/cmd/packnback/internal/source"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
+	"golang.org/x/sys/unix"
 )
 
 // touch gives a file another ctime (and with copy another inode) and leaves all
@@ -170,5 +171,40 @@ func TestCacheInTree(t *testing.T) {
 				t.Errorf("snapshot holds %q", path)
 			}
 		}
+	}
+}
+
+// Paths far beyond what the kernel takes are stored, and absurd ones reported.
+func TestDeepTree(t *testing.T) {
+	l := newLab(t)
+	l.write("a-file", []byte("x"))
+	name := strings.Repeat("n", 250)
+	fd, err := unix.Open(l.dir, unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := maxPath/(len(name)+1) + 3
+	for range levels {
+		err := unix.Mkdirat(fd, name, 0o755)
+		next, openErr := unix.Openat(fd, name, unix.O_DIRECTORY, 0)
+		if err := errors.Join(err, openErr, unix.Close(fd)); err != nil {
+			t.Fatal(err)
+		}
+		fd = next
+	}
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		sum := l.backup()
+		if len(l.bad) != 1 || !errors.Is(l.bad[0].Err, errTooDeep) || !sum.Incomplete() {
+			t.Errorf("%d problems, want one about the depth", len(l.bad))
+		}
+		if got, want := len(l.snapshot(sum.Snapshot)), maxPath/(len(name)+1)+1; got != want {
+			t.Errorf("%d paths, want %d", got, want)
+		}
+	}
+	if l.puts[object.KindDir] != 0 {
+		t.Errorf("an unchanged deep tree put %v", l.puts)
 	}
 }

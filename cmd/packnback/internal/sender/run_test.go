@@ -37,7 +37,7 @@ func (l *lab) plant() {
 	l.write("empty", nil)
 	l.write("small", random(1, 300<<10))
 	l.write("large", random(2, 3<<20))
-	l.write("list", random(3, 14<<20))
+	l.write("list", random(3, 22<<20))
 	l.write("deep/er/and/deeper/file", []byte("down here"))
 	l.write("name\xff\xfe not utf-8", []byte("raw"))
 	l.write("linked-small", []byte("a file with two names"))
@@ -86,8 +86,8 @@ func TestRoundTrip(t *testing.T) {
 	if got := sum.Counts.FilesNew; got != want {
 		t.Errorf("%d new files, want %d", got, want)
 	}
-	if sum.Counts.Added < 19<<20 || sum.Counts.Added > 21<<20 {
-		t.Errorf("%d bytes of new contents, want about 20 MiB", sum.Counts.Added)
+	if sum.Counts.Added < 27<<20 || sum.Counts.Added > 29<<20 {
+		t.Errorf("%d bytes of new contents, want about 28 MiB", sum.Counts.Added)
 	}
 }
 
