@@ -106,7 +106,7 @@ var commitAttacks = []attack{
 				t.Fatal(err)
 			}
 			_, err = w.open(t, "web1").Commit(t.Context(), snap.Manifest, snap.Sealed)
-			refused(t, "commit of a manifest that is there", err, object.CodeHeadMoved, object.CodeDenied, object.CodeExists)
+			refused(t, "commit of a manifest that is there", err, object.CodeHeadMoved, object.CodeDenied, object.CodeMissing)
 		}
 	}},
 	{"rewound-sequence", func(t *testing.T, w *world) {

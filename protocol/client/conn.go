@@ -216,9 +216,9 @@ func (c *Conn) beat() {
 	}
 }
 
-// ask sends the request that build makes for its number and returns the one
-// message that answers it.
-func (c *Conn) ask(ctx context.Context, build func(n uint32) protocol.Message) (protocol.Message, error) {
+// request sends the request that build makes for its number. Its one answer
+// comes to the call that it returns.
+func (c *Conn) request(ctx context.Context, build func(n uint32) protocol.Message) (*call, error) {
 	w := &call{answer: make(chan protocol.Message, 1)}
 	err := c.out.SendNext(ctx, func() protocol.Message {
 		c.mu.Lock()
@@ -229,6 +229,15 @@ func (c *Conn) ask(ctx context.Context, build func(n uint32) protocol.Message) (
 	})
 	if err != nil {
 		return nil, c.reason(err)
+	}
+	return w, nil
+}
+
+// ask sends a request and returns the one message that answers it.
+func (c *Conn) ask(ctx context.Context, build func(n uint32) protocol.Message) (protocol.Message, error) {
+	w, err := c.request(ctx, build)
+	if err != nil {
+		return nil, err
 	}
 	select {
 	case m := <-w.answer:

@@ -238,6 +238,9 @@ func TestARefusedPutEndsTheUploadAndNotTheConnection(t *testing.T) {
 	}
 	r.Fail = nil
 	backup(t, conn, "root")
+	if err := conn.Snapshots(t.Context(), func(*object.Snapshot) error { return nil }); err != nil { // the store has handled Close by then
+		t.Fatal(err)
+	}
 	if n := r.Open(); n != 0 {
 		t.Errorf("%d uploads are open, want 0", n)
 	}

@@ -16,11 +16,12 @@ type Session struct {
 	number   uint32 // of its Open
 	standing object.Standing
 
-	mu     sync.Mutex
-	puts   uint64 // sent so far
-	kept   uint64 // durable so far, of those
-	err    error  // why puts fail
-	closed bool
+	mu        sync.Mutex
+	puts      uint64 // sent so far
+	kept      uint64 // durable so far, of those
+	err       error  // why puts fail
+	committed bool
+	closed    bool
 }
 
 // OpenSession begins an upload of client and job; base is the snapshot that
@@ -202,14 +203,18 @@ func (s *Session) Commit(ctx context.Context, manifest *object.Manifest, sealed 
 		s.c.fail(err)
 		return object.Receipt{}, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.committed = true
 	return committed.Receipt, nil
 }
 
 // Close ends the session. What was put and not committed can be adopted by the
-// next one of the same client and job. Closing twice is no error.
+// next one of the same client and job. After a commit it doesn't wait for the
+// store, which has nothing to add. Closing twice is no error.
 func (s *Session) Close() error {
 	s.mu.Lock()
-	closed := s.closed
+	closed, committed := s.closed, s.committed
 	s.closed = true
 	s.mu.Unlock()
 	if closed {
@@ -217,7 +222,13 @@ func (s *Session) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), protocol.ClientPatience)
 	defer cancel()
-	_, err := s.c.ask(ctx, func(n uint32) protocol.Message { return &protocol.Bare{Kind: protocol.TypeClose, Number: n} })
+	request := func(n uint32) protocol.Message { return &protocol.Bare{Kind: protocol.TypeClose, Number: n} }
+	var err error
+	if committed {
+		_, err = s.c.request(ctx, request)
+	} else {
+		_, err = s.c.ask(ctx, request)
+	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if s.c.session == s {

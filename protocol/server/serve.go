@@ -79,6 +79,9 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 	var g errgroup.Group
 	g.Go(func() error {
 		err := c.out.Run()
+		if err != nil {
+			err = fmt.Errorf("writing to the client: %w", err)
+		}
 		cancel(err)
 		return err
 	})
@@ -94,9 +97,7 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 		_ = c.out.Send(ctx, protocol.NewError(0, c.outward(broken(err))))
 	}
 	c.out.Close()
-	if werr := g.Wait(); err == nil && werr != nil && !errors.Is(werr, context.Canceled) {
-		err = fmt.Errorf("writing to the client: %w", werr)
-	}
+	_ = g.Wait() // a client that has hung up in order need not take the last answers
 	shut()
 	if err == nil {
 		return nil
