@@ -118,7 +118,7 @@ func (p *program) backupStream(c *cli.Context) (*backupInput, error) {
 	}
 	return &backupInput{paths: []string{name}, open: func(ctx context.Context) (sender.Source, func() error, error) {
 		if !fromCommand {
-			from, err := sender.Stream(name, p.env.Stdin, nil)
+			from, err := sender.Stream(name, patient(ctx, p.env.Stdin), nil)
 			return from, func() error { return nil }, err
 		}
 		run, err := startCommand(ctx, p.env, words)

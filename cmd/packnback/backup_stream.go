@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/env"
 )
@@ -20,6 +23,39 @@ type printing struct {
 	cmd  *exec.Cmd
 	out  io.ReadCloser
 	over bool
+}
+
+// stdinTick is how long it takes to notice that a wait for standard input is in
+// vain, in milliseconds.
+const stdinTick = 100
+
+// patientReader reads a file that may have nothing to give for a long time, a
+// pipe or a terminal, until its context ends.
+type patientReader struct {
+	ctx  context.Context
+	file *os.File
+}
+
+// Read waits for input without being in a read that nothing can end.
+func (r *patientReader) Read(b []byte) (int, error) {
+	for {
+		if err := r.ctx.Err(); err != nil {
+			return 0, err
+		}
+		ready := []unix.PollFd{{Fd: int32(r.file.Fd()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, stdinTick)
+		if n != 0 && err != unix.EINTR {
+			return r.file.Read(b) // which also knows what is wrong if poll doesn't
+		}
+	}
+}
+
+// patient returns r so that reads from it end when ctx does, if it is a file.
+func patient(ctx context.Context, r io.Reader) io.Reader {
+	if file, ok := r.(*os.File); ok {
+		return &patientReader{ctx, file}
+	}
+	return r
 }
 
 // startCommand runs a command whose output is to be stored. Its input is
@@ -36,6 +72,8 @@ func startCommand(ctx context.Context, e *env.Env, words []string) (*printing, e
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("running %q: %w", words[0], err)
 	}
+	// What the command itself has started may keep the pipe open for longer.
+	context.AfterFunc(ctx, func() { _ = out.Close() })
 	return &printing{cmd: cmd, out: out}, nil
 }
 
