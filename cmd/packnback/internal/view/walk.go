@@ -83,8 +83,8 @@ type walker struct {
 // and after what is in them. Names are compared by bytes. An error of visit
 // ends it, except ErrSkipDir. A folder whose object is lost is visited with
 // Item.Err on Leave and the walk goes on after it. Memory does not grow with
-// the number of entries. Depth and size are bounded: a tree beyond that gives
-// an error that wraps object.ErrMalformed.
+// the number of entries. Depth and size are bounded: what lies beyond counts as
+// lost.
 func (r *Reader) Walk(ctx context.Context, from Place, visit func(*Item) error) error {
 	return r.walk(ctx, from, false, visit)
 }
@@ -137,7 +137,7 @@ func (w *walker) entry(depth int, e *tree.Entry) error {
 // to its end; err ends the walk.
 func (w *walker) inside(depth int, id object.ID) (lost, err error) {
 	if depth >= MaxDepth || len(w.path) > maxPath {
-		return nil, fmt.Errorf("folder %.200q: %w tree: more than %d folders inside each other, or a path of more than %d bytes", w.path, object.ErrMalformed, MaxDepth, maxPath)
+		return fmt.Errorf("%w tree: more than %d folders inside each other, or a path of more than %d bytes", object.ErrMalformed, MaxDepth, maxPath), nil
 	}
 	held, above := w.held, len(w.path)
 	defer func() { w.held = held }()
@@ -150,7 +150,7 @@ func (w *walker) inside(depth int, id object.ID) (lost, err error) {
 		}
 		mine := w.loaded
 		if w.held = held + mine; w.held > maxHeld {
-			return nil, fmt.Errorf("folder %.200q: %w tree: folders of more than %d bytes of metadata inside each other", w.path, object.ErrMalformed, maxHeld)
+			return fmt.Errorf("%w tree: folders of more than %d bytes of metadata inside each other", object.ErrMalformed, maxHeld), nil
 		}
 		if above > 1 || w.path[0] != '/' { // the root ends in its slash already
 			w.path = append(w.path, '/')

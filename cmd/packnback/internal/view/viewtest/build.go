@@ -23,6 +23,8 @@ type Builder struct {
 	Lister *crypto.ReadKey
 	Key    *crypto.SendKey
 
+	// Repository is the one that snapshots are made for; the package's own by default.
+	Repository object.RepositoryID
 	// Alter, when set, may change the plaintext of directories and lists before
 	// they get their id and are sealed.
 	Alter func(kind object.Kind, plain []byte) []byte
@@ -38,7 +40,7 @@ type Builder struct {
 // New returns a Builder for the client "web" with keys of its own.
 func New(tb testing.TB) *Builder {
 	tb.Helper()
-	b := &Builder{Store: NewStore(), tb: tb}
+	b := &Builder{Store: NewStore(), Repository: Repository, tb: tb}
 	var err error
 	b.Reader, err = crypto.GenerateReadKey(crypto.ForRestore)
 	b.must(err)
@@ -166,7 +168,7 @@ func (b *Builder) content(kind object.Kind, content string) object.ID {
 func (b *Builder) Commit(root object.ID, sum tree.Summary) *object.Snapshot {
 	b.tb.Helper()
 	m := &object.Manifest{
-		Repository: Repository, Client: b.Key.Client(), Job: object.DefaultJob, Seq: 1,
+		Repository: b.Repository, Client: b.Key.Client(), Job: object.DefaultJob, Seq: 1,
 		Root: root, Time: time.Now().UnixNano(),
 	}
 	for _, s := range b.Store.Committed {
@@ -187,7 +189,7 @@ func (b *Builder) Commit(root object.ID, sum tree.Summary) *object.Snapshot {
 // As makes another sender that puts into the same store for the same readers.
 func (b *Builder) As(client string) *Builder {
 	b.tb.Helper()
-	c := &Builder{Store: b.Store, Reader: b.Reader, Lister: b.Lister, tb: b.tb, comp: b.comp}
+	c := &Builder{Store: b.Store, Reader: b.Reader, Lister: b.Lister, Repository: b.Repository, tb: b.tb, comp: b.comp}
 	var err error
 	c.Key, err = crypto.GenerateSendKey(client, []crypto.Recipient{b.Reader.Recipient(), b.Lister.Recipient()})
 	b.must(err)

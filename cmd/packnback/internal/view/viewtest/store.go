@@ -71,6 +71,18 @@ func (s *Store) Record(id object.ID) *object.Record {
 	return &c
 }
 
+// Each calls f with every record, key objects first.
+func (s *Store) Each(f func(*object.Record) error) error {
+	for kind := object.KindKey; kind >= object.KindChunk; kind-- {
+		for _, id := range s.IDs(kind) {
+			if err := f(s.Record(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // IDs returns the ids of all objects of a kind, sorted.
 func (s *Store) IDs(kind object.Kind) []object.ID {
 	s.mu.Lock()
