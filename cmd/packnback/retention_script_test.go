@@ -3,13 +3,17 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/packnback/packnback/cmd/packnback/internal/env"
 )
 
 func init() {
@@ -94,6 +98,31 @@ func scriptFill(ts *testscript.TestScript, neg bool, args []string) {
 		n, err := f.Write(block)
 		if err != nil && n == 0 {
 			block = block[:len(block)/2]
+		}
+	}
+}
+
+// TestUnitsCallCommands holds that the command lines in scripts/systemd are
+// ones that this program understands.
+func TestUnitsCallCommands(t *testing.T) {
+	units, err := filepath.Glob("../../scripts/systemd/*.service")
+	if err != nil || len(units) < 2 {
+		t.Fatalf("found %v, %v; want the units of sender and store", units, err)
+	}
+	for _, name := range units {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, ok := strings.Cut(string(text), "\nExecStart=/usr/bin/packnback ")
+		line, _, _ := strings.Cut(after, "\n")
+		if !ok {
+			t.Errorf("%s starts no packnback", name)
+			continue
+		}
+		app := newProgram(&env.Env{Args: strings.Fields(line), Getenv: os.Getenv, Stdout: io.Discard, Stderr: io.Discard}).app()
+		if _, err := arrange(app, strings.Fields(line)); err != nil {
+			t.Errorf("%s: packnback %s: %v", name, line, err)
 		}
 	}
 }
