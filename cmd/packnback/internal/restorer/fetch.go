@@ -41,7 +41,11 @@ func (r *run) task(t task) error {
 		done, err := r.w.settled(t.file)
 		return r.finished(t.file, done, err)
 	case t.adopt:
-		return r.report.outcome(Unchanged, path, t.entry, r.w.adopt(t.dir, t.entry))
+		err := r.w.adopt(t.dir, t.entry)
+		if whole(err) {
+			r.report.content(t.entry)
+		}
+		return r.report.outcome(Unchanged, path, t.entry, err)
 	}
 	return r.report.outcome(Restored, path, t.entry, r.w.node(t.dir, t.entry))
 }
@@ -50,6 +54,9 @@ func (r *run) task(t task) error {
 func (r *run) finished(f *file, done bool, err error) error {
 	if !done {
 		return nil
+	}
+	if whole(err) {
+		r.report.content(f.entry)
 	}
 	return r.report.outcome(Restored, f.dir.path(f.entry.Name), f.entry, err)
 }

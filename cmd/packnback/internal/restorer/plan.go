@@ -234,9 +234,9 @@ func (p *planner) entry(it *view.Item) error {
 			return p.step(step{dir: d, entry: e, first: first})
 		}
 	}
-	p.report.content(e.Size)
 	switch {
 	case verdict == linked:
+		p.report.content(e)
 		p.report.done(Unchanged, path, e)
 		return nil
 	case verdict == adopt || e.Type != tree.TypeFile:
@@ -282,7 +282,7 @@ func (p *planner) imagine(v verdict, path string, e *tree.Entry) error {
 		p.report.lost(path, fmt.Errorf("device node: %w", errPrivileged))
 		return nil
 	}
-	p.report.content(e.Size)
+	p.report.content(e)
 	p.report.done(a, path, e)
 	return nil
 }

@@ -36,11 +36,19 @@ func (r *reporter) done(a Action, path string, e *tree.Entry) {
 	r.to.Done(a, path, e)
 }
 
-// content counts the bytes of a file's first name.
-func (r *reporter) content(bytes uint64) {
+// content counts the bytes of e, if it is a file; not for further names of it.
+func (r *reporter) content(e *tree.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.result.Bytes += bytes
+	if e.Type == tree.TypeFile {
+		r.result.Bytes += e.Size
+	}
+}
+
+// whole reports whether err leaves the content of an entry whole.
+func whole(err error) bool {
+	var meta *metadataError
+	return err == nil || errors.As(err, &meta)
 }
 
 func (r *reporter) wrote(bytes uint64) {

@@ -15,8 +15,9 @@ import (
 
 // cacheBytes bounds the plaintext of metadata objects that a Reader keeps.
 // Directories that look alike (empty ones, above all) share one object, and a
-// mount comes back to the same ones; 16 MiB hold several thousand.
-const cacheBytes = 16 << 20
+// mount comes back to the same ones; 4 MiB hold a thousand, and a process that
+// reads a large tree grows by no more than twice that over one that reads a small one.
+const cacheBytes = 4 << 20
 
 // LossError says that an object a snapshot relies on can't be had: the store
 // lacks it, or what it has is not what the sender made. The rest of the

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/view/viewtest"
@@ -176,18 +177,18 @@ func TestLyingPush(t *testing.T) {
 	broken := errors.New("cannot push")
 	for name, before := range map[string]func(*object.Record) (*object.Record, error){
 		"breaks off": func() func(rec *object.Record) (*object.Record, error) {
-			n := 0
+			var n atomic.Int64
 			return func(rec *object.Record) (*object.Record, error) {
-				if n++; n == 3 {
+				if n.Add(1) == 3 {
 					return nil, broken
 				}
 				return rec, nil
 			}
 		}(),
 		"other objects": func() func(rec *object.Record) (*object.Record, error) {
-			n := 0
+			var calls atomic.Int64
 			return func(rec *object.Record) (*object.Record, error) {
-				if n++; n%2 == 0 && rec.Kind == object.KindDir && n < 20 {
+				if n := calls.Add(1); n%2 == 0 && rec.Kind == object.KindDir && n < 20 {
 					return b.Store.Record(other.Subtree), nil
 				}
 				return rec, nil
