@@ -72,6 +72,7 @@ var operations = map[protocol.Operation]func(ctx context.Context, r *repo.Reposi
 	protocol.OpAcknowledge: acknowledge,
 	protocol.OpPrune:       prune,
 	protocol.OpStatus:      status,
+	protocol.OpRepairPacks: repairPacks,
 }
 
 // bare refuses arguments where there are none.
@@ -121,6 +122,13 @@ func repairIndex(ctx context.Context, r *repo.Repository, arguments []byte, even
 		return nil, err
 	}
 	return inspect(ctx, event, r.RepairIndex)
+}
+
+func repairPacks(ctx context.Context, r *repo.Repository, arguments []byte, event func([]byte) error) ([]byte, error) {
+	if err := bare(arguments); err != nil {
+		return nil, err
+	}
+	return inspect(ctx, event, r.RepairPacks)
 }
 
 // inspect runs something that reports problems. When they can't be passed on it

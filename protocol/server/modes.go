@@ -60,6 +60,7 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpAcknowledge: protocol.MayAdminister,
 	protocol.OpPrune:       protocol.MayAdminister,
 	protocol.OpStatus:      protocol.MayRead,
+	protocol.OpRepairPacks: protocol.MayAdminister,
 }
 
 // refusal is the error for something that the connection may not do.

@@ -6,7 +6,8 @@ package memstore
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"sync"
 
@@ -25,7 +26,7 @@ type Store struct {
 func New(dirs ...string) *Store {
 	s := &Store{Repos: make(map[string]*Repository)}
 	for _, d := range dirs {
-		s.Repos[d] = newRepository()
+		s.Repos[d] = newRepository(d)
 	}
 	return s
 }
@@ -48,7 +49,7 @@ func (s *Store) Init(_ context.Context, dir string, _ []protocol.Setting) (serve
 	if s.Repos[dir] != nil {
 		return nil, nil, object.CodeExists.Errorf("there is a repository at %q already", dir)
 	}
-	s.Repos[dir] = newRepository()
+	s.Repos[dir] = newRepository(dir)
 	return s.Repos[dir], []string{"this repository is only in memory"}, nil
 }
 
@@ -66,11 +67,15 @@ type Repository struct {
 	snapshots []*object.Snapshot
 	links     []*object.Snapshot
 	open      int // uploads
+	opened    uint64
 }
 
-func newRepository() *Repository {
+// newRepository makes a repository whose id, unlike a real one's, is always the
+// same for the same folder, so that transcripts can be compared.
+func newRepository(dir string) *Repository {
 	r := &Repository{objects: make(map[object.ID]*object.Record)}
-	rand.Read(r.id[:])
+	sum := sha256.Sum256([]byte(dir))
+	copy(r.id[:], sum[:])
 	return r
 }
 
@@ -257,10 +262,11 @@ func (r *Repository) OpenUpload(_ context.Context, request server.Request) (serv
 		return nil, err
 	}
 	u := &upload{r: r, request: request, own: make(map[object.ID]*object.Record)}
-	rand.Read(u.session[:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open++
+	r.opened++
+	binary.BigEndian.PutUint64(u.session[:], r.opened)
 	for _, s := range r.snapshots {
 		if s.Manifest.Client == request.Client && s.Manifest.Job == request.Job {
 			u.head = s
