@@ -19,13 +19,13 @@ import (
 
 const (
 	// verifiedBudget is the memory for what was verified already; more goes to disk.
-	verifiedBudget = 16 << 20
+	verifiedBudget = 4 << 20
 	// verifyBatch is how many objects are asked for with one Fetch, and
 	// verifyPieces how many places that name them are remembered meanwhile.
 	verifyBatch  = 256
 	verifyPieces = 16384
 	// verifySealed bounds the sealed bytes that wait to be decoded.
-	verifySealed = 32 << 20
+	verifySealed = 16 << 20
 )
 
 // verifiedLayout is a table of verified objects: id, u8 kind, 3 zero bytes, u32
