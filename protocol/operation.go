@@ -30,6 +30,7 @@ const (
 	OpAcknowledge Operation = 12 // arguments: ids
 	OpPrune       Operation = 13 // arguments: PruneArguments; events: text; result: PruneResult
 	OpStatus      Operation = 14 // events: JobStatus; result: Status
+	OpRepairPacks Operation = 15 // events: Problem; result: CheckResult
 )
 
 var operationNames = map[Operation]string{
@@ -37,6 +38,7 @@ var operationNames = map[Operation]string{
 	OpRepairIndex: "repair index", OpMarkBad: "marking objects as bad", OpStats: "stats",
 	OpForget: "forget", OpApplyPolicy: "forget by a policy", OpUnforget: "unforget", OpTrash: "listing the trash",
 	OpAcknowledge: "acknowledge", OpPrune: "prune", OpStatus: "status",
+	OpRepairPacks: "repair packs",
 }
 
 // String returns the operation's name, which is that of the command.
@@ -153,7 +155,8 @@ func UnmarshalCheckArguments(b []byte) (*CheckArguments, error) {
 	return a, d.endOf(OpCheck)
 }
 
-// Problem is an event of OpCheck and OpRepairIndex: something that is wrong.
+// Problem is an event of OpCheck, OpRepairIndex and OpRepairPacks: something
+// that is wrong.
 type Problem struct {
 	What   string // kind of thing
 	Name   string // its file, if it has one
@@ -174,7 +177,7 @@ func UnmarshalProblem(b []byte) (*Problem, error) {
 	return p, d.endOf(OpCheck)
 }
 
-// CheckResult is the result of OpCheck and OpRepairIndex.
+// CheckResult is the result of OpCheck, OpRepairIndex and OpRepairPacks.
 type CheckResult struct {
 	Snapshots, Packs, PacksRead, Objects, Bytes, Problems uint64
 }

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 
@@ -190,12 +191,26 @@ func (s *Session) pin(ctx context.Context) error {
 		}
 		if there {
 			s.base = h.id
-			// Where something was found bad the base may have holes that no ref of a
-			// new object shows. A sender without a base asks about all it relies on.
-			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil
+			// Where something was found bad or lost the base may have holes that no ref
+			// of a new object shows. A sender without a base asks about all it relies on.
+			repaired, err := s.r.repaired()
+			if err != nil {
+				return err
+			}
+			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil && !repaired
 		}
 	}
 	return s.file.append(generationRecord(s.generation, s.base))
+}
+
+// repaired reports whether a repair has put something aside and nobody has
+// cleared that away yet: what was reachable then need not be whole.
+func (r *Repository) repaired() (bool, error) {
+	names, err := r.fs.List("damaged")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, storeError("listing", "damaged", err)
+	}
+	return len(names) > 0, nil
 }
 
 func (s *Session) readStanding(ctx context.Context) (*head, error) {

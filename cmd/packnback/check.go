@@ -104,6 +104,11 @@ func (p *program) printCheckResult(command string, r repo.CheckResult) error {
 		p.ui.Remarkf("no errors were found")
 		return nil
 	}
-	return withStatus(statusDamage, fmt.Errorf("%s found %s in the repository at %s", command,
+	damage := withStatus(statusDamage, fmt.Errorf("%s found %s in the repository at %s", command,
 		ui.Number(uint64(r.Problems), "problem", "problems"), ui.Quote(p.repository)))
+	if command == "check" {
+		return withHint(damage, "packnback repair index mends a damaged index or CURRENT, packnback repair packs saves what is whole of damaged packs; "+
+			"packnback-check(1) has the rest")
+	}
+	return damage
 }

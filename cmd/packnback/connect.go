@@ -51,6 +51,7 @@ type session interface {
 type keeper interface {
 	Check(ctx context.Context, opt repo.CheckOptions, report func(repo.Problem)) (repo.CheckResult, error)
 	RepairIndex(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error)
+	RepairPacks(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error)
 	MarkBad(ctx context.Context, ids []object.ID) error
 	Stats(ctx context.Context) (repo.Stats, error)
 	Settings(ctx context.Context) ([]repo.Setting, error)

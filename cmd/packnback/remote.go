@@ -178,6 +178,12 @@ func (s *remoteStore) RepairIndex(ctx context.Context, report func(repo.Problem)
 	return checkResult(r), err
 }
 
+// RepairPacks lets the store save what is whole of damaged packs.
+func (s *remoteStore) RepairPacks(ctx context.Context, report func(repo.Problem)) (repo.CheckResult, error) {
+	r, err := s.current().RepairPacks(ctx, func(pr protocol.Problem) { report(repo.Problem(pr)) })
+	return checkResult(r), err
+}
+
 func checkResult(r protocol.CheckResult) repo.CheckResult {
 	return repo.CheckResult{
 		Snapshots: r.Snapshots, Packs: r.Packs, PacksRead: r.PacksRead, Objects: r.Objects, Bytes: r.Bytes,

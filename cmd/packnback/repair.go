@@ -17,28 +17,41 @@ func repairCommand(p *program) *cli.Command {
 				Name:  "index",
 				Usage: "build the index anew from the packs",
 				Action: func(c *cli.Context) error {
-					if _, err := operands(c, 0, 0); err != nil {
-						return err
-					}
-					return p.withStore(c.Context, func(s store) error { return p.repairIndex(c.Context, s) })
+					return p.repair(c, func(ctx context.Context, s store) (repo.CheckResult, error) {
+						return s.RepairIndex(ctx, p.printProblem)
+					})
+				},
+			},
+			{
+				Name:  "packs",
+				Usage: "replace damaged packs by what is whole of them",
+				Action: func(c *cli.Context) error {
+					return p.repair(c, func(ctx context.Context, s store) (repo.CheckResult, error) {
+						return s.RepairPacks(ctx, p.printProblem)
+					})
 				},
 			},
 		},
 	}
 }
 
-// repairIndex builds the index anew. What it finds wrong is mended or lost; a
-// check tells which.
-func (p *program) repairIndex(ctx context.Context, s store) error {
-	result, err := s.RepairIndex(ctx, p.printProblem)
-	if err != nil {
+// repair runs a repair. What it finds wrong is then mended or lost; a check
+// tells which, and whether the run has failed.
+func (p *program) repair(c *cli.Context, run func(context.Context, store) (repo.CheckResult, error)) error {
+	if _, err := operands(c, 0, 0); err != nil {
 		return err
 	}
-	if result.Problems > 0 {
-		p.ui.Remarkf("the index was built anew; this is what is left to say:")
-		if result, err = s.Check(ctx, repo.CheckOptions{}, p.printProblem); err != nil {
+	return p.withStore(c.Context, func(s store) error {
+		result, err := run(c.Context, s)
+		if err != nil {
 			return err
 		}
-	}
-	return p.printCheckResult("repair index", result)
+		if result.Problems > 0 {
+			p.ui.Remarkf("after the repair:")
+			if result, err = s.Check(c.Context, repo.CheckOptions{}, p.printProblem); err != nil {
+				return err
+			}
+		}
+		return p.printCheckResult("repair "+c.Command.Name, result)
+	})
 }

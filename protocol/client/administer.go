@@ -79,6 +79,11 @@ func (c *Conn) RepairIndex(ctx context.Context, report func(protocol.Problem)) (
 	return c.inspect(ctx, protocol.OpRepairIndex, nil, report)
 }
 
+// RepairPacks replaces damaged packs by what is whole of them.
+func (c *Conn) RepairPacks(ctx context.Context, report func(protocol.Problem)) (protocol.CheckResult, error) {
+	return c.inspect(ctx, protocol.OpRepairPacks, nil, report)
+}
+
 func (c *Conn) inspect(ctx context.Context, op protocol.Operation, arguments []byte, report func(protocol.Problem)) (protocol.CheckResult, error) {
 	result, err := c.administer(ctx, op, arguments, func(b []byte) error {
 		p, err := protocol.UnmarshalProblem(b)
