@@ -161,6 +161,29 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestDiffTogether: folders that are different are asked for together.
+func TestDiffTogether(t *testing.T) {
+	b := viewtest.New(t)
+	build := func(content string) tree.Entry {
+		var folders []tree.Entry
+		for i := range 200 {
+			folders = append(folders, b.Folder(fmt.Sprintf("%03d", i), b.File("f", content), b.Folder("same", b.File("g", "h"))))
+		}
+		return b.Folder("", folders...)
+	}
+	before, after := build("one"), build("other")
+	n := 0
+	err := newReader(t, b).Diff(context.Background(), rootOf(before), rootOf(after), func(c Change) error {
+		if n++; c.Path != fmt.Sprintf("/%03d/f", n-1) || !c.Content {
+			t.Errorf("change %d is %+v", n, c)
+		}
+		return nil
+	})
+	if err != nil || n != 200 || b.Store.Calls > 12 {
+		t.Errorf("%d changes with %d fetches, %v", n, b.Store.Calls, err)
+	}
+}
+
 // verified runs a Verifier over snapshots and returns its findings.
 func verified(t *testing.T, b *viewtest.Builder, o *crypto.Opener, snaps ...*object.Snapshot) (VerifyResult, []string) {
 	t.Helper()

@@ -2,7 +2,6 @@ package view
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -27,7 +26,15 @@ type differ struct {
 	ctx    context.Context
 	yield  func(Change) error
 	path   []byte
+	held   int // bytes of the nodes on the way from the root, of both trees
 }
+
+// pairsAhead is how many names are looked at together, so that the folders
+// among them that are different are asked for together.
+const pairsAhead = 64
+
+// pair is what the two trees have under one name; either may be nil.
+type pair struct{ old, new *tree.Entry }
 
 // Diff yields the differences between two places, in the order of names. Where
 // a folder was added or is gone, everything in it is yielded, too. Subtrees
@@ -39,7 +46,7 @@ func (r *Reader) Diff(ctx context.Context, before, after Place, yield func(Chang
 	if before.Entry.Type != tree.TypeDir || after.Entry.Type != tree.TypeDir {
 		d.path = append(d.path, '/')
 		d.path = append(d.path, after.Entry.Name...)
-		return d.pair(before.Entry, after.Entry, 0)
+		return d.compare(pair{before.Entry, after.Entry}, 0)
 	}
 	return d.folders(before.Entry.Subtree, after.Entry.Subtree, 0)
 }
@@ -49,57 +56,127 @@ func (d *differ) folders(before, after object.ID, depth int) error {
 	if before == after {
 		return nil
 	}
-	if depth >= MaxDepth || len(d.path) > maxPath {
-		return fmt.Errorf("folder %.200q: %w tree: nested too deeply", d.path, object.ErrMalformed)
-	}
-	load := d.reader.load(d.ctx)
 	if err := d.reader.prefetch(d.ctx, before, after); err != nil {
 		return err
 	}
-	nextOld, stopOld := iter.Pull2(tree.ReadDir(load, before))
-	defer stopOld()
-	nextNew, stopNew := iter.Pull2(tree.ReadDir(load, after))
-	defer stopNew()
-	o, errO, okO := nextOld()
-	n, errN, okN := nextNew()
-	above := len(d.path)
-	for okO || okN {
-		if err := errors.Join(errO, errN); err != nil {
+	m := &merged{}
+	defer m.stop()
+	for i, id := range [...]object.ID{before, after} {
+		m.sides[i].next, m.sides[i].stop = iter.Pull2(tree.ReadDir(d.load(&m.sides[i].loaded), id))
+	}
+	held, above := d.held, len(d.path)
+	defer func() { d.held = held }()
+	for {
+		pairs, err := m.take()
+		if err != nil {
 			return fmt.Errorf("folder %.200q: %w", d.path, err)
 		}
-		var x, y *tree.Entry
-		if okO && (!okN || o.Name <= n.Name) {
-			x = o
+		if len(pairs) == 0 {
+			return nil
 		}
-		if okN && (!okO || n.Name <= o.Name) {
-			y = n
+		d.held = held + m.sides[0].loaded + m.sides[1].loaded
+		if depth >= MaxDepth || len(d.path) > maxPath || d.held > 2*maxHeld {
+			return fmt.Errorf("folder %.200q: %w tree: nested too deeply, or with too much metadata", d.path, object.ErrMalformed)
 		}
-		name := y
-		if name == nil {
-			name = x
-		}
-		d.path = append(append(d.path, '/'), name.Name...)
-		if err := d.pair(x, y, depth+1); err != nil {
+		if err := d.reader.prefetch(d.ctx, changedFolders(pairs)...); err != nil {
 			return err
 		}
-		d.path = d.path[:above]
-		if x != nil {
-			o, errO, okO = nextOld()
-		}
-		if y != nil {
-			n, errN, okN = nextNew()
+		for _, p := range pairs {
+			d.path = append(append(d.path, '/'), p.name()...)
+			if err := d.compare(p, depth+1); err != nil {
+				return err
+			}
+			d.path = d.path[:above]
 		}
 	}
-	return nil
 }
 
-// pair compares two entries of one name, either of which may be nil.
-func (d *differ) pair(x, y *tree.Entry, depth int) error {
+// load is a tree.Load that notes the size of what it returned last.
+func (d *differ) load(size *int) tree.Load {
+	return func(kind object.Kind, id object.ID) ([]object.ID, []byte, error) {
+		m, err := d.reader.metadata(d.ctx, kind, id)
+		*size = m.size()
+		return m.refs, m.plain, err
+	}
+}
+
+func (p pair) name() string {
+	if p.new != nil {
+		return p.new.Name
+	}
+	return p.old.Name
+}
+
+// changedFolders returns the directories of folders that are in both trees and
+// not the same.
+func changedFolders(pairs []pair) []object.ID {
+	var ids []object.ID
+	for _, p := range pairs {
+		if p.old != nil && p.new != nil && p.old.Type == tree.TypeDir && p.new.Type == tree.TypeDir && p.old.Subtree != p.new.Subtree {
+			ids = append(ids, p.old.Subtree, p.new.Subtree)
+		}
+	}
+	return ids
+}
+
+// merged reads two folders in step.
+type merged struct {
+	sides [2]struct {
+		next   func() (*tree.Entry, error, bool)
+		stop   func()
+		entry  *tree.Entry // nil when it has to be read
+		ended  bool
+		loaded int
+	}
+}
+
+func (m *merged) stop() {
+	for i := range m.sides {
+		m.sides[i].stop()
+	}
+}
+
+// take returns the next pairs, none at the end of both.
+func (m *merged) take() ([]pair, error) {
+	var pairs []pair
+	for len(pairs) < pairsAhead {
+		for i := range m.sides {
+			s := &m.sides[i]
+			if s.entry != nil || s.ended {
+				continue
+			}
+			e, err, ok := s.next()
+			if err != nil {
+				return nil, err
+			}
+			s.entry, s.ended = e, !ok
+		}
+		o, n := &m.sides[0].entry, &m.sides[1].entry
+		var p pair
+		switch {
+		case *o == nil && *n == nil:
+			return pairs, nil
+		case *n == nil || *o != nil && (*o).Name < (*n).Name:
+			p.old, *o = *o, nil
+		case *o == nil || (*n).Name < (*o).Name:
+			p.new, *n = *n, nil
+		default:
+			p = pair{*o, *n}
+			*o, *n = nil, nil
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, nil
+}
+
+// compare yields what is different between p's entries.
+func (d *differ) compare(p pair, depth int) error {
+	x, y := p.old, p.new
 	if x != nil && y != nil && x.Type != y.Type {
-		if err := d.pair(x, nil, depth); err != nil {
+		if err := d.whole(x, nil); err != nil {
 			return err
 		}
-		return d.pair(nil, y, depth)
+		return d.whole(nil, y)
 	}
 	if x == nil || y == nil {
 		return d.whole(x, y)

@@ -71,9 +71,19 @@ func (s *stream) receive() bool {
 	}
 }
 
-// head reports whether the next record is object id.
-func (s *stream) head(id object.ID) bool {
-	return (len(s.ahead) > 0 || s.receive()) && s.ahead[0].ID == id
+// head reports whether the next record is object id, which is of the kind.
+// Lists that stand before a wanted directory were not wanted.
+func (s *stream) head(kind object.Kind, id object.ID) bool {
+	for len(s.ahead) > 0 || s.receive() {
+		if s.ahead[0].ID == id {
+			return true
+		}
+		if kind != object.KindDir || s.ahead[0].Kind != object.KindList {
+			return false
+		}
+		s.drop(1)
+	}
+	return false
 }
 
 // find returns the record of id and drops those before it. With wait it reads

@@ -175,7 +175,7 @@ func (w *walker) load(kind object.Kind, id object.ID) ([]object.ID, []byte, erro
 }
 
 func (w *walker) object(kind object.Kind, id object.ID) (metaObject, error) {
-	if rec := w.next(id); rec != nil {
+	if rec := w.next(kind, id); rec != nil {
 		return w.reader.decodeMeta(w.ctx, kind, rec)
 	}
 	if m, ok := w.reader.cache.find(id); ok {
@@ -187,7 +187,7 @@ func (w *walker) object(kind object.Kind, id object.ID) (metaObject, error) {
 	if kind == object.KindDir && !w.singly && len(w.streams) < maxStreams {
 		s := startStream(w.ctx, w.g, w.reader.store, id)
 		w.streams = append(w.streams, s)
-		if rec := w.next(id); rec != nil {
+		if rec := w.next(kind, id); rec != nil {
 			return w.reader.decodeMeta(w.ctx, kind, rec)
 		}
 	}
@@ -195,9 +195,9 @@ func (w *walker) object(kind object.Kind, id object.ID) (metaObject, error) {
 }
 
 // next returns the record of id when it is the next one of a stream.
-func (w *walker) next(id object.ID) *object.Record {
+func (w *walker) next(kind object.Kind, id object.ID) *object.Record {
 	for i := len(w.streams) - 1; i >= 0; i-- {
-		if s := w.streams[i]; s.head(id) {
+		if s := w.streams[i]; s.head(kind, id) {
 			w.cut(i + 1) // what is left of inner streams belongs to folders that are done
 			w.keys(s)
 			return w.take(s.find(id, false))

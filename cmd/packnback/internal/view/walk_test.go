@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/view/viewtest"
 	"github.com/packnback/packnback/crypto"
@@ -109,6 +111,31 @@ func TestWalkIsPushed(t *testing.T) {
 	if b.Store.Pushes != 1 || b.Store.Calls > 6 {
 		t.Errorf("with folders skipped: %d pushes and %d fetches", b.Store.Pushes, b.Store.Calls)
 	}
+}
+
+// TestWalkPastLists: a walk that does not ask for the contents of large files
+// passes over their lists, however late they arrive.
+func TestWalkPastLists(t *testing.T) {
+	b := viewtest.New(t)
+	var folders []tree.Entry
+	for i := range 30 {
+		var extents []tree.Extent
+		for j := range 20 {
+			extents = append(extents, b.Chunk(fmt.Sprint(i, j)))
+		}
+		folders = append(folders, b.Folder(fmt.Sprintf("%02d", i), b.Large("l", extents...), b.Folder("sub", b.File("f", fmt.Sprint(i)))))
+	}
+	root := b.Folder("", folders...)
+	synctest.Test(t, func(t *testing.T) {
+		b.Store.Before = func(rec *object.Record) (*object.Record, error) {
+			time.Sleep(time.Millisecond) // of the bubble: every record comes alone
+			return rec, nil
+		}
+		walked(t, newReader(t, b).Walk, rootOf(root), nil)
+		if b.Store.Pushes != 1 || b.Store.Calls > 1 {
+			t.Errorf("%d pushes and %d fetches", b.Store.Pushes, b.Store.Calls)
+		}
+	})
 }
 
 // TestWalkRandom compares walks of random trees, with random folders lost and
