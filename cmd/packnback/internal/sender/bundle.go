@@ -111,16 +111,12 @@ func (a *assembler) closeBundle(ctx context.Context) error {
 	if b.buf == nil {
 		return nil
 	}
-	length := uint32(len(*b.buf))
 	id, err := a.p.offerBuffer(ctx, object.KindBundle, b.buf)
 	b.buf = nil
 	if err != nil {
 		return err
 	}
 	clear(b.places)
-	if err := a.p.build.AddObject(object.KindBundle, id, length, 0); err != nil {
-		return err
-	}
 	queue := b.queue
 	b.queue, b.waiting = b.queue[:0], 0
 	for i, it := range queue {

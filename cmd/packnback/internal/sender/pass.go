@@ -228,7 +228,7 @@ func (p *pass) count(r *statcache.Record, n int64) error {
 		if x.Kind == tree.ExtentBundle {
 			err = p.build.AddContent(r.Content, statcache.Place{Bundle: x.ID, Offset: x.Offset, Length: uint32(x.Length)}, n)
 		} else {
-			err = p.build.AddObject(kind, x.ID, 0, n)
+			err = p.build.AddObject(kind, x.ID, n)
 		}
 		if err != nil {
 			return err
@@ -240,7 +240,7 @@ func (p *pass) count(r *statcache.Record, n int64) error {
 	if ok, err := p.counted(r.Entry.Subtree, n); !ok || err != nil {
 		return err
 	}
-	return p.build.AddObject(object.KindDir, r.Entry.Subtree, 0, n)
+	return p.build.AddObject(object.KindDir, r.Entry.Subtree, n)
 }
 
 // countInner is count for ids that lie end to end. Their kinds are not known
@@ -250,7 +250,7 @@ func (p *pass) countInner(ids []byte, n int64) error {
 		if ok, err := p.counted(id, n); !ok || err != nil {
 			return err
 		}
-		return p.build.AddObject(0, id, 0, n)
+		return p.build.AddObject(0, id, n)
 	})
 }
 

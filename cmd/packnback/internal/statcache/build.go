@@ -97,10 +97,9 @@ func (b *Build) AddContent(content object.ID, p Place, refs int64) error {
 }
 
 // AddObject counts one more (or with refs -1, one less) place that refers to
-// an object. Bundles are announced once, with their plaintext length and no
-// refs; what is live of them follows from AddContent.
-func (b *Build) AddObject(kind object.Kind, id object.ID, length uint32, refs int64) error {
-	return b.objects.Add(appendObjectRow(make([]byte, 0, objectLayout.Row), kind, id, length, refs))
+// an object that is no bundle. What is live of bundles follows from AddContent.
+func (b *Build) AddObject(kind object.Kind, id object.ID, refs int64) error {
+	return b.objects.Add(appendObjectRow(make([]byte, 0, objectLayout.Row), kind, id, 0, refs))
 }
 
 // Place returns a place that AddContent was told of with positive refs.

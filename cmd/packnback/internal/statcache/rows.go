@@ -19,7 +19,7 @@ type Place struct {
 var (
 	// content id 32 | bundle 32 | offset 4 | length 4 | references 8
 	contentLayout = table.Layout{Magic: [8]byte([]byte("PNBcont\x01")), Key: object.IDSize, Row: 80}
-	// id 32 | kind 1 | zero 3 | plaintext length of a bundle 4 | live 8
+	// id 32 | kind 1 | zero 3 | end of a bundle's last place 4 | live 8
 	objectLayout = table.Layout{Magic: [8]byte([]byte("PNBobjs\x01")), Key: object.IDSize, Row: 48}
 	// id 32
 	idLayout = table.Layout{Magic: [8]byte([]byte("PNBidst\x01")), Key: object.IDSize, Row: object.IDSize}

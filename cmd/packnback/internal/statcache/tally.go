@@ -31,16 +31,20 @@ func (b *Build) writeTables(h *header) error {
 }
 
 // placeChanged follows what becomes of one place: before and after say how
-// many paths have their contents there.
+// many paths have their contents there. A bundle is as long as its last place
+// reaches.
 func (b *Build) placeChanged(row []byte, before, after int64) error {
 	p := contentRowPlace(row)
+	live := int64(0)
 	switch {
 	case before <= 0 && after > 0:
-		return b.AddObject(object.KindBundle, p.Bundle, 0, int64(p.Length))
+		live = int64(p.Length)
 	case before > 0 && after <= 0:
-		return b.AddObject(object.KindBundle, p.Bundle, 0, -int64(p.Length))
+		live = -int64(p.Length)
+	default:
+		return nil
 	}
-	return nil
+	return b.objects.Add(appendObjectRow(make([]byte, 0, objectLayout.Row), object.KindBundle, p.Bundle, p.Offset+p.Length, live))
 }
 
 // tally writes a table out of an old one and changes to it: rows that share
