@@ -3,6 +3,7 @@ package restorer
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,4 +171,50 @@ func TestCopyInsteadOfLink(t *testing.T) {
 		t.Error("a file that is too short was taken")
 	}
 	assertOnly(t, dst, "first", "second")
+}
+
+// TestAttributesThatWereThere: what the target's folders and files had, or
+// would hand down, is not mixed with what the snapshot says.
+func TestAttributesThatWereThere(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Skipf("LOUD: no ACLs here to test with: %s: %v\n%s", name, err, out)
+		}
+	}
+	for _, dir := range []string{src, dst} {
+		must(os.MkdirAll(dir+"/old/kept", 0o755))
+	}
+	must(os.MkdirAll(src+"/new/deeper", 0o755))
+	for _, f := range []string{"/old/f", "/old/kept/g", "/new/deeper/h", "/top"} {
+		must(os.WriteFile(src+f, []byte(f), 0o640))
+	}
+	must(unix.Setxattr(src+"/old/f", "user.mine", []byte("1"), 0))
+	must(os.WriteFile(dst+"/old/f", []byte("/old/f"), 0o600))
+	info, err := os.Stat(src + "/old/f")
+	must(err)
+	must(os.Chtimes(dst+"/old/f", info.ModTime(), info.ModTime()))
+	must(unix.Setxattr(dst+"/old/f", "user.theirs", []byte("2"), 0))
+	must(unix.Setxattr(dst+"/old", "user.theirs", []byte("2"), 0))
+	for _, dir := range []string{"/", "/old", "/old/kept"} {
+		run("setfacl", "-d", "-m", "u:1:rwx", dst+dir)
+		run("setfacl", "-m", "u:2:rwx", dst+dir)
+	}
+	b := viewtest.New(t)
+	root := b.Capture(src)
+	_, rec := restore(t, b, root, dst, Options{Overwrite: IfChanged})
+	if len(rec.lost)+len(rec.remarks) > 0 {
+		t.Errorf("lost %v, remarks %v", rec.lost, rec.remarks)
+	}
+	run("setfacl", "-b", dst) // the target itself was not empty: it keeps what it had
+	must(os.Chmod(dst, 0o755))
+	must(os.Chmod(src, 0o755))
+	same(t, src, dst)
 }

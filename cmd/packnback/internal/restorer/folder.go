@@ -182,6 +182,12 @@ func (fs *folders) enter(parent *folder, name string, unlock bool) (*folder, err
 		switch err := unix.Mkdirat(fd, name, 0o700); {
 		case err == nil:
 			d.fresh = true
+			if !parent.fresh {
+				// What it inherits, everything in it would inherit, too. Most have none.
+				n := inode{fd: -1, dir: fd, name: name}
+				_ = n.removexattr("system.posix_acl_default")
+				_ = n.removexattr("system.posix_acl_access")
+			}
 		case err != unix.EEXIST:
 			return err
 		}

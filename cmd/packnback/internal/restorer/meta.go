@@ -178,6 +178,11 @@ func (a *applier) apply(n inode, e *tree.Entry, fresh bool) []error {
 	if err := a.chown(n, e); err != nil {
 		errs = append(errs, fmt.Errorf("setting the owner: %w", err))
 	}
+	if !fresh {
+		if err := a.clear(n, e); err != nil {
+			errs = append(errs, fmt.Errorf("removing attributes that it had: %w", err))
+		}
+	}
 	note := func(x *tree.Xattr, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("setting the attribute %.255q: %w", x.Name, err))
@@ -190,10 +195,6 @@ func (a *applier) apply(n inode, e *tree.Entry, fresh bool) []error {
 		}
 	}
 	if e.Type != tree.TypeSymlink {
-		if !fresh && !hasXattr(e, "system.posix_acl_access") {
-			// Inherited from a folder that was there before. Most files have none.
-			_ = n.removexattr("system.posix_acl_access")
-		}
 		mode, dropped := a.mode(e)
 		if err := n.chmod(mode); err != nil {
 			errs = append(errs, fmt.Errorf("setting the mode: %w", err))
@@ -210,6 +211,45 @@ func (a *applier) apply(n inode, e *tree.Entry, fresh bool) []error {
 		errs = append(errs, fmt.Errorf("setting the time: %w", err))
 	}
 	return errs
+}
+
+// maxXattrNames is the most that Linux returns as a list of names.
+const maxXattrNames = 64 << 10
+
+// clear removes the attributes of n that e does not have: those of something
+// that was there before, and an ACL inherited from a folder that was. Labels and
+// signatures of security modules are theirs to keep.
+func (a *applier) clear(n inode, e *tree.Entry) error {
+	buf := make([]byte, 1<<10)
+	size, err := n.listxattr(buf)
+	if err == unix.ERANGE {
+		buf = make([]byte, maxXattrNames)
+		size, err = n.listxattr(buf)
+	}
+	if err == unix.ENOTSUP || err == nil && size == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:size]), "\x00"), "\x00") {
+		ours := strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_") ||
+			a.root && (strings.HasPrefix(name, "trusted.") || name == "security.capability")
+		if ours && !hasXattr(e, name) {
+			if err := n.removexattr(name); err != nil && err != unix.ENODATA {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n inode) listxattr(buf []byte) (int, error) {
+	if n.fd >= 0 {
+		return unix.Flistxattr(n.fd, buf)
+	}
+	return unix.Llistxattr(n.at(), buf)
 }
 
 func hasXattr(e *tree.Entry, name string) bool {

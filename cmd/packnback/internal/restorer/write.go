@@ -310,30 +310,21 @@ func writeAt(fd int, b []byte, off int64, sparse bool) error {
 // nextRun returns how many zero bytes at the front of b, which is for offset
 // off, fill whole blocks, and how many bytes follow before the next such block.
 func nextRun(b []byte, off int64) (zeros, data int) {
-	isZero := false
+	inData := false
 	for i := 0; i < len(b); {
 		n := min(sparseBlock-int((off+int64(i))%sparseBlock), len(b)-i)
-		whole := n == sparseBlock && allZero(b[i:i+n])
+		hole := n == sparseBlock && allZero(b[i:i+n])
 		switch {
-		case i == 0:
-			isZero = whole
-		case whole != isZero && isZero:
-			return zerosThenData(b, off, i)
-		case whole:
-			return 0, i
+		case hole && inData:
+			return zeros, i - zeros
+		case hole:
+			zeros += n
+		default:
+			inData = true
 		}
 		i += n
 	}
-	if isZero {
-		return len(b), 0
-	}
-	return 0, len(b)
-}
-
-// zerosThenData is nextRun after its zeros have ended at i.
-func zerosThenData(b []byte, off int64, i int) (zeros, data int) {
-	_, data = nextRun(b[i:], off+int64(i))
-	return i, data
+	return zeros, len(b) - zeros
 }
 
 var zeroBlock [sparseBlock]byte
