@@ -32,7 +32,7 @@ func (p *program) connect(ctx context.Context, at transport.Location) (store, er
 	if conn.ID() == (object.RepositoryID{}) {
 		return nil, errors.Join(object.CodeNoRepo.Errorf("there is no repository at %q", at), conn.Close())
 	}
-	return p.newRemoteStore(conn, at), nil
+	return p.newRemoteStore(ctx, conn, at), nil
 }
 
 // initRemote makes a repository at a place on another machine.
@@ -48,12 +48,15 @@ func (p *program) initRemote(ctx context.Context, at transport.Location) (store,
 	for _, w := range warnings {
 		p.warnf("%s", w)
 	}
-	return p.newRemoteStore(conn, at), nil
+	return p.newRemoteStore(ctx, conn, at), nil
 }
 
-func (p *program) newRemoteStore(conn *client.Conn, at transport.Location) *remoteStore {
+// newRemoteStore wraps a connection made under ctx, the command's. A connection
+// that replaces it lives as long, and not only as long as the part of the run
+// that has missed it.
+func (p *program) newRemoteStore(ctx context.Context, conn *client.Conn, at transport.Location) *remoteStore {
 	return &remoteStore{
-		dial: func(ctx context.Context) (*client.Conn, error) { return p.dial(ctx, at) },
+		dial: func(context.Context) (*client.Conn, error) { return p.dial(ctx, at) },
 		id:   conn.ID(),
 		conn: conn,
 	}

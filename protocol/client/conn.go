@@ -176,6 +176,10 @@ func (c *Conn) failure() error {
 // explain asks the transport for the reason behind err.
 func (c *Conn) explain(err error) error {
 	var refused *object.StoreError
+	var noise *NoiseError
+	if errors.As(err, &noise) && noise.Err == nil {
+		return err // it is still running, so nothing is known of its end
+	}
 	if errors.As(err, &refused) || errors.Is(err, object.ErrMalformed) || errors.Is(err, object.ErrChecksum) {
 		return err // there is nothing left to explain
 	}

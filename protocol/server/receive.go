@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 
 	"github.com/packnback/packnback/protocol"
@@ -64,10 +63,10 @@ func (c *conn) deny(ctx context.Context, h protocol.Header) error {
 	}
 	var b [4]byte
 	if _, err := io.ReadFull(c.in, b[:]); err != nil {
-		return fmt.Errorf("reading a message: %w", err)
+		return unread("a message", err)
 	}
 	if _, err := c.in.Discard(h.Length - len(b)); err != nil {
-		return fmt.Errorf("reading a message: %w", err)
+		return unread("a message", err)
 	}
 	c.life.mark()
 	n := binary.BigEndian.Uint32(b[:])

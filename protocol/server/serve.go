@@ -150,9 +150,18 @@ func (c *conn) next(ctx context.Context) error {
 		return errOver
 	}
 	if err != nil {
-		return fmt.Errorf("reading a message: %w", err)
+		return unread("a message", err)
 	}
 	return c.receive(ctx, h)
+}
+
+// unread says why something could not be read: it breaks the protocol, or the
+// client has gone away in the middle.
+func unread(what string, err error) error {
+	if errors.Is(err, object.ErrMalformed) {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	return object.CodeInterrupted.Errorf("the client went away in the middle of %s: %w", what, err)
 }
 
 // greet reads preamble and Hello, opens the repository and answers.
@@ -160,14 +169,14 @@ func (c *conn) greet(ctx context.Context) error {
 	c.out.Preamble()
 	var b [len(protocol.Preamble)]byte
 	if _, err := io.ReadFull(c.in, b[:]); err != nil {
-		return fmt.Errorf("reading the preamble: %w", err)
+		return unread("the preamble", err)
 	}
 	if string(b[:]) != protocol.Preamble {
 		return object.CodeMalformed.Errorf("this is packnback serve: it is started by packnback on the other side, not by hand")
 	}
 	h, err := protocol.ReadHeader(c.in)
 	if err != nil {
-		return fmt.Errorf("reading Hello: %w", err)
+		return unread("Hello", err)
 	}
 	if h.Type != protocol.TypeHello {
 		return object.CodeMalformed.Errorf("%s before Hello", h.Type)
@@ -211,7 +220,7 @@ func (c *conn) payload(n int) ([]byte, error) {
 	}
 	b := c.buf[:n]
 	if _, err := io.ReadFull(c.in, b); err != nil {
-		return nil, fmt.Errorf("reading a message: %w", err)
+		return nil, unread("a message", err)
 	}
 	c.life.mark()
 	return b, nil

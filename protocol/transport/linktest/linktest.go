@@ -63,15 +63,31 @@ func (p *Proxy) Reset() Count {
 	return c
 }
 
+// Peek returns what has passed since the last Reset.
+func (p *Proxy) Peek() Count {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
+}
+
+// Cut ends all connections through it, as when a cable is pulled out; new ones
+// are taken.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+		delete(p.conns, c)
+	}
+}
+
 // Close ends the proxy and all connections through it.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
 	p.mu.Lock()
 	p.closed = true
-	for c := range p.conns {
-		c.Close()
-	}
 	p.mu.Unlock()
+	p.Cut()
 	p.group.Wait()
 	return err
 }
