@@ -67,7 +67,7 @@ func (r *Reader) Archive(ctx context.Context, w io.Writer, asZip bool, from Plac
 		case err != nil:
 		case out == nil: // the content came with an earlier name of the file
 		case p.Extent.Kind == tree.ExtentHole:
-			err = WriteZeros(out, p.Extent.Length)
+			err = writeZeros(out, p.Extent.Length)
 		default:
 			_, err = out.Write(b)
 		}

@@ -36,15 +36,15 @@ func (r *Reader) WriteFile(ctx context.Context, w io.Writer, e *tree.Entry) erro
 		}
 		at += p.Extent.Length
 		if p.Extent.Kind == tree.ExtentHole {
-			return WriteZeros(w, p.Extent.Length)
+			return writeZeros(w, p.Extent.Length)
 		}
 		_, err = w.Write(b)
 		return err
 	})
 }
 
-// WriteZeros writes n zero bytes to w.
-func WriteZeros(w io.Writer, n uint64) error {
+// writeZeros writes n zero bytes to w.
+func writeZeros(w io.Writer, n uint64) error {
 	for n > 0 {
 		k := min(n, uint64(len(zeros)))
 		if _, err := w.Write(zeros[:k]); err != nil {

@@ -68,9 +68,6 @@ func NewReader(store Store, opener *crypto.Opener) (*Reader, error) {
 	return &Reader{store: store, opener: opener, decomp: d, loading: map[object.ID]chan struct{}{}, cache: newCache[metaObject](cacheBytes)}, nil
 }
 
-// Store returns the store that r reads from.
-func (r *Reader) Store() Store { return r.store }
-
 // LoadKeys makes the key objects of recs available, all that are missing with
 // one Fetch, or by waiting for callers that fetch them already. One that is
 // sealed to others is no error here; Decode says so.

@@ -44,9 +44,6 @@ func (r *Reader) Open(ctx context.Context, s *object.Snapshot) (*Snapshot, error
 	return &Snapshot{Snapshot: s, Summary: sum, reader: r}, nil
 }
 
-// Reader returns the Reader that s was opened with.
-func (s *Snapshot) Reader() *Reader { return s.reader }
-
 // Root returns the snapshot's topmost folder. Where the snapshot does not say
 // what it was like, it is a folder of mode 0755 and no time.
 func (s *Snapshot) Root() Place {

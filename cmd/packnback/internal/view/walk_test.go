@@ -297,7 +297,7 @@ func TestOpenAndLookup(t *testing.T) {
 	}
 	var out bytes.Buffer
 	p, _ := s.Lookup(context.Background(), "/a/b/c")
-	if err := s.Reader().WriteFile(context.Background(), &out, p.Entry); err != nil || out.String() != "found" {
+	if err := s.reader.WriteFile(context.Background(), &out, p.Entry); err != nil || out.String() != "found" {
 		t.Errorf("WriteFile: %q, %v", &out, err)
 	}
 }
