@@ -63,6 +63,22 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpRepairPacks: protocol.MayAdminister,
 }
 
+// doing says in a user's words what a message asks for.
+var doing = map[protocol.Type]string{
+	protocol.TypeOpen:       "uploading",
+	protocol.TypePut:        "uploading",
+	protocol.TypeHave:       "uploading",
+	protocol.TypeCheckpoint: "uploading",
+	protocol.TypeCommit:     "uploading",
+	protocol.TypeClose:      "uploading",
+	protocol.TypeSnapshots:  "listing snapshots",
+	protocol.TypeLookup:     "reading snapshots",
+	protocol.TypeLinks:      "listing snapshots",
+	protocol.TypePush:       "reading objects",
+	protocol.TypeFetch:      "reading objects",
+	protocol.TypeAdminister: "administration",
+}
+
 // refusal is the error for something that the connection may not do.
 func (c *conn) refusal(what string) error {
 	return object.CodeDenied.Errorf("this connection is %s: %s is not permitted", c.granted, what)

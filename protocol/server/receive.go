@@ -57,7 +57,7 @@ func (c *conn) receive(ctx context.Context, h protocol.Header) error {
 // deny refuses a message that the connection's mode does not permit, without
 // looking at more of it than its number.
 func (c *conn) deny(ctx context.Context, h protocol.Header) error {
-	refusal := c.refusal(h.Type.String())
+	refusal := c.refusal(doing[h.Type])
 	if h.Type == protocol.TypePut || h.Length < 4 {
 		return refusal
 	}
@@ -93,5 +93,8 @@ func (c *conn) fail(ctx context.Context, n uint32, err error) error {
 // absent is the error for a request that needs the repository where there is
 // none.
 func (c *conn) absent() error {
+	if c.opt.Repository != "" {
+		return object.CodeNoRepo.Errorf("there is no repository where this connection is pinned to")
+	}
 	return object.CodeNoRepo.Errorf("there is no repository at %q", c.dir)
 }
