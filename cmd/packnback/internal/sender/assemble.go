@@ -197,18 +197,14 @@ func (a *assembler) remember(it *item) error {
 	path := []byte(it.path)
 	build := a.p.build
 	if it.unchanged() {
-		if err := build.Copy(path, it.raw); err != nil {
-			return err
-		}
+		a.cacheFailed(build.Copy(path, it.raw))
 	} else {
 		if it.counts {
 			if err := a.p.count(it.rec, 1); err != nil {
 				return err
 			}
 		}
-		if err := build.Add(path, it.rec); err != nil {
-			return err
-		}
+		a.cacheFailed(build.Add(path, it.rec))
 	}
 	inner := func(ids []byte) error {
 		if it.counts {
@@ -216,7 +212,8 @@ func (a *assembler) remember(it *item) error {
 				return err
 			}
 		}
-		return build.Inner(path, ids)
+		a.cacheFailed(build.Inner(path, ids))
+		return nil
 	}
 	for _, ids := range it.inner {
 		if err := inner(ids); err != nil {
@@ -227,6 +224,13 @@ func (a *assembler) remember(it *item) error {
 		return nil
 	}
 	return it.spool.each(inner)
+}
+
+// cacheFailed tells of the one failure that a build has before it gives up.
+func (a *assembler) cacheFailed(err error) {
+	if err != nil {
+		a.p.events.note(fmt.Sprintf("the next run will have no cache: %v", err))
+	}
 }
 
 // leave finishes a folder.

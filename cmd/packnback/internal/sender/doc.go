@@ -34,6 +34,7 @@
 // deterministic. An entry whose bundle is still open waits in a queue together
 // with everything behind it; the bundle is closed early when the queue is long.
 //
-// A pass that the store refuses because objects are missing is repeated with
-// those taken as absent, and then once more without any cache.
+// A pass that the store refuses because objects are missing is repeated in a new
+// session with those taken as absent and all else verified, and then once more
+// without any cache.
 package sender

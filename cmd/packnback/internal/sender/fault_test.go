@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/packnback/packnback/repo"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
+	"golang.org/x/sys/unix"
 )
 
 // faulty is a session that fails where a test says.
@@ -420,5 +422,31 @@ func TestLinkOfUnreadable(t *testing.T) {
 	l.same(sum.Snapshot)
 	if got := l.snapshot(sum.Snapshot); got["b"].Type != tree.TypeFile || got["c"].Type != tree.TypeFile {
 		t.Errorf("the names that are left: %v", got)
+	}
+}
+
+// A full disk under the cache costs the cache, not the backup.
+func TestFullCacheDisk(t *testing.T) {
+	l := newLab(t)
+	for i := range 2000 {
+		l.write(fmt.Sprintf("d%02d/with-a-somewhat-longer-name-%04d", i/50, i), random(uint64(i), 100))
+	}
+	if err := os.Mkdir(l.cfg.Folders.Cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", l.cfg.Folders.Cache, "tmpfs", 0, "size=128k"); err != nil {
+		t.Skipf("no small disk can be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(l.cfg.Folders.Cache, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 {
+		sum := l.backup()
+		if !strings.Contains(strings.Join(l.notes, "\n"), "no cache") {
+			t.Errorf("notes %q, want one about the cache", l.notes)
+		}
+		l.same(sum.Snapshot)
 	}
 }

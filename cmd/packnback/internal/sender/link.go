@@ -36,7 +36,7 @@ type link struct {
 	store    Store
 	standing object.Standing
 	closer   io.Closer
-	log      *statcache.Log
+	log      *statcache.Log   // nil when there is none, or it has failed
 	past     []object.Adopted // what earlier sessions of this run are known to have made durable; at most tries
 	session  object.SessionID // that puts were made in last; standing may be of a later one
 	puts     uint64           // made in it
@@ -57,17 +57,34 @@ func (l *link) dial(ctx context.Context, base object.ID) error {
 	return nil
 }
 
-// begin starts the log of the session's puts.
-func (l *link) begin() error {
+// begin makes the session the one that is put to, and starts the log of its
+// puts.
+func (l *link) begin() {
 	if l.dry {
-		return nil
+		return
 	}
-	log, err := l.cache.NewLog(l.standing.Session)
-	if err != nil {
-		return err
+	l.session, l.puts, l.durable = l.standing.Session, 0, 0
+	var err error
+	if l.log, err = l.cache.NewLog(l.session); err != nil {
+		l.unlogged(err)
 	}
-	l.log, l.session, l.puts, l.durable = log, l.standing.Session, 0, 0
-	return nil
+}
+
+// record notes a put in the log.
+func (l *link) record(id object.ID) {
+	if l.log == nil {
+		return
+	}
+	if err := l.log.Put(id); err != nil {
+		_ = l.log.Close() // it has failed already
+		l.log = nil
+		l.unlogged(err)
+	}
+}
+
+// unlogged tells of a log that can't be written. A backup does not need it.
+func (l *link) unlogged(err error) {
+	l.events.note(fmt.Sprintf("a run that follows this one, should it be cut off, will have to ask what was sent: %v", err))
 }
 
 // hangUp ends the session.
@@ -117,9 +134,7 @@ func (l *link) put(ctx context.Context, rec *object.Record) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.log.Put(rec.ID); err != nil {
-		return err
-	}
+	l.record(rec.ID)
 	l.retain(rec)
 	l.puts++
 	if err := l.store.Put(ctx, rec); err != nil {
@@ -260,14 +275,10 @@ func (l *link) resume(ctx context.Context) error {
 		return err
 	}
 	l.past = append(l.past, object.Adopted{Session: l.session, Durable: durable})
-	if err := l.begin(); err != nil {
-		return err
-	}
+	l.begin()
 	l.events.note("connection lost and opened again; the upload goes on")
 	for _, rec := range l.retained {
-		if err := l.log.Put(rec.ID); err != nil {
-			return err
-		}
+		l.record(rec.ID)
 		l.puts++
 		if err := store.Put(ctx, rec); err != nil {
 			return err

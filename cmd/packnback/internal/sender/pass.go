@@ -131,7 +131,7 @@ func (p *pass) startSending(ctx context.Context, g *errgroup.Group, offering *sy
 		close(p.seals)
 		return nil
 	})
-	for range runtime.GOMAXPROCS(0) {
+	for range p.cfg.Options.sealers() {
 		sealing.Add(1)
 		g.Go(func() error {
 			defer sealing.Done()
@@ -144,6 +144,20 @@ func (p *pass) startSending(ctx context.Context, g *errgroup.Group, offering *sy
 		return nil
 	})
 	g.Go(func() error { return p.putAll(ctx) })
+}
+
+// sealers returns how many objects are compressed and sealed at once: one a
+// processor, as far as the memory of their encoders (and 4 MiB each for what
+// comes out) stays within some 100 MiB.
+func (o *Options) sealers() int {
+	most := 8
+	switch o.Level {
+	case chunk.LevelBetter:
+		most = 6
+	case chunk.LevelMax:
+		most = 2
+	}
+	return min(runtime.GOMAXPROCS(0), most)
 }
 
 func (p *pass) readers() int {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/packnback/packnback/chunk"
@@ -131,7 +130,7 @@ func tagCache(dir string) error {
 func (r *runner) prepareKeys() (err error) {
 	r.ids = crypto.NewIDs(r.cfg.Key)
 	r.chunks = chunk.New(r.ids.ChunkerSecret())
-	if r.comp, err = chunk.NewCompressor(r.cfg.Options.Level, runtime.GOMAXPROCS(0)); err != nil {
+	if r.comp, err = chunk.NewCompressor(r.cfg.Options.Level, r.cfg.Options.sealers()); err != nil {
 		return err
 	}
 	r.up, err = crypto.NewUpload(r.cfg.Key)
@@ -253,9 +252,7 @@ func (r *runner) connect(ctx context.Context, rely reliance) error {
 	if err := r.adopt(); err != nil {
 		return err
 	}
-	if err := l.begin(); err != nil {
-		return err
-	}
+	l.begin()
 	return r.buildTrust(ctx, rely)
 }
 

@@ -24,7 +24,8 @@ type Build struct {
 	c       *Cache
 	old     *Generation // nil when there is none
 	trusted func(id object.ID) (bool, error)
-	walk    *walkWriter // nil for a dry run
+	walk    *walkWriter // nil for a dry run, and after a failure
+	failed  error       // of writing the walk
 	number  uint64
 	found   *table.Sorter // content rows of paths that came
 	lost    *table.Sorter // and of paths that went
@@ -64,11 +65,23 @@ func (b *Build) Add(path []byte, r *Record) error {
 
 // Copy writes a record that has been read from the generation before.
 func (b *Build) Copy(path []byte, raw Raw) error {
+	var n [binary.MaxVarintLen64]byte
+	return b.write(path, recordEntry, binary.AppendUvarint(n[:0], uint64(len(raw.Stat))), raw.Stat, raw.Rest)
+}
+
+// write writes a record of the walk. The first failure, such as a full disk, is
+// returned; after it there is no walk any more, and Finish fails. A backup
+// needs neither.
+func (b *Build) write(path []byte, typ byte, body ...[]byte) error {
 	if b.walk == nil {
 		return nil
 	}
-	var n [binary.MaxVarintLen64]byte
-	return b.walk.add(path, recordEntry, binary.AppendUvarint(n[:0], uint64(len(raw.Stat))), raw.Stat, raw.Rest)
+	err := b.walk.add(path, typ, body...)
+	if err != nil {
+		b.failed = errors.Join(err, b.walk.abandon())
+		b.walk = nil
+	}
+	return err
 }
 
 // maxInner is how many bytes of ids stand in one record.
@@ -78,7 +91,7 @@ const maxInner = 1024 * object.IDSize
 func (b *Build) Inner(path, ids []byte) error {
 	for b.walk != nil && len(ids) > 0 {
 		n := min(len(ids), maxInner)
-		if err := b.walk.add(path, recordInner, ids[:n]); err != nil {
+		if err := b.write(path, recordInner, ids[:n]); err != nil {
 			return err
 		}
 		ids = ids[n:]
@@ -116,6 +129,9 @@ func (b *Build) Place(content object.ID) (Place, bool, error) {
 // that Settle looks for. base is the snapshot about to be committed.
 func (b *Build) Finish(base, root object.ID) (err error) {
 	defer func() { err = errors.Join(err, b.close()) }()
+	if b.failed != nil {
+		return b.failed
+	}
 	h := &header{binding: b.c.binding, base: base, root: root}
 	h.walk, h.content, h.objects = stored{number: b.number}, stored{number: b.number}, stored{number: b.number}
 	if b.old != nil && b.trusted == nil && b.found.Len() == 0 && b.lost.Len() == 0 && b.objects.Len() == 0 {
