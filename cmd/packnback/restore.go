@@ -88,6 +88,9 @@ func (r *reading) restore(ctx context.Context, sel view.Selector, target string,
 	progress := r.ui.Progress("restoring", report.status)
 	result, err := restorer.Restore(ctx, job, opt, report)
 	progress.Stop()
+	if err != nil && result == (restorer.Result{}) {
+		return err // nothing was begun
+	}
 	if err != nil {
 		const hint = "what is restored is whole; the same command with --overwrite if-changed does the rest"
 		if ctx.Err() != nil {

@@ -138,10 +138,10 @@ func (r *restoreReport) finish(res restorer.Result, took time.Duration) error {
 	}
 	r.ui.Remarkf("%s", line)
 	if res.Remarks > 0 {
-		r.warnf("%s attributes could not be restored", ui.Count(res.Remarks))
+		r.warnf("%s could not be restored", ui.Number(res.Remarks, "attribute", "attributes"))
 	}
 	if res.Lost == 0 {
 		return nil
 	}
-	return withStatus(statusPartial, fmt.Errorf("%d files or folders could not be restored, named above", res.Lost))
+	return withStatus(statusPartial, fmt.Errorf("%s could not be restored, named above", ui.Number(res.Lost, "file or folder", "files or folders")))
 }
