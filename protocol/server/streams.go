@@ -42,11 +42,12 @@ func (s *streams) start(ctx context.Context, n, window uint32, f func(context.Co
 	if err := s.c.number(n); err != nil {
 		return err
 	}
+	connection := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &stream{c: s.c, number: n, cancel: cancel, room: make(chan struct{}, 1), window: int64(window)}
 	if !s.add(st) {
 		cancel(nil)
-		return s.c.fail(ctx, n, object.CodeBusy.Errorf("%d requests are under way on this connection already", protocol.MaxStreams))
+		return s.c.fail(connection, n, object.CodeBusy.Errorf("%d requests are under way on this connection already", protocol.MaxStreams))
 	}
 	s.group.Go(func() error {
 		defer cancel(nil)
