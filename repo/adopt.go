@@ -51,7 +51,7 @@ func (s *Session) adoptOne(ctx context.Context, id object.SessionID, superseded 
 	if there, err := exists(s.r.fs, name); err != nil || !there {
 		return err
 	}
-	lock, ok, err := s.r.tryLock(name, exclusive)
+	lock, ok, err := s.r.lockSoon(ctx, name)
 	if err != nil || !ok {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"syscall"
+	"time"
 
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
@@ -39,7 +41,7 @@ func (r *Repository) lock(ctx context.Context, name string, mode disk.LockMode) 
 	if ctx.Err() != nil {
 		return nil, interrupted(ctx.Err())
 	}
-	return nil, storeError("locking", name, err)
+	return nil, lockError(name, err)
 }
 
 // tryLock takes a lock that nobody holds; ok is false when somebody does.
@@ -51,7 +53,7 @@ func (r *Repository) tryLock(name string, mode disk.LockMode) (l disk.Lock, ok b
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, storeError("locking", name, err)
+		return nil, false, lockError(name, err)
 	}
 	return l, true, nil
 }
@@ -67,6 +69,35 @@ func (r *Repository) openLock(ctx context.Context, name string, mode disk.LockMo
 		return nil, err
 	}
 	return r.fs.Lock(ctx, name, mode)
+}
+
+// adoptWait is how long a session waits for the lock of an upload that it would
+// continue. Somebody who only looks whether that lives holds its lock for a
+// moment, and a process whose connection broke needs one to end.
+const adoptWait = 500 * time.Millisecond
+
+// lockSoon takes a lock exclusively unless it is held for longer than adoptWait.
+func (r *Repository) lockSoon(ctx context.Context, name string) (l disk.Lock, ok bool, err error) {
+	soon, cancel := context.WithTimeout(ctx, adoptWait)
+	defer cancel()
+	l, err = r.fs.Lock(soon, name, exclusive)
+	switch {
+	case err == nil:
+		return l, true, nil
+	case ctx.Err() != nil:
+		return nil, false, interrupted(ctx.Err())
+	case errors.Is(err, disk.ErrLocked):
+		return nil, false, nil
+	}
+	return nil, false, lockError(name, err)
+}
+
+// lockError tells a file system that has no locks from other failures.
+func lockError(name string, err error) error {
+	if errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return object.CodeUnsafeLock.Errorf("the repository's file system can't lock %q (%w); move the repository to a local disk", name, err)
+	}
+	return storeError("locking", name, err)
 }
 
 // lockGC takes gc.lock through the gate. One who waits for it exclusively keeps

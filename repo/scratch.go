@@ -59,19 +59,24 @@ func (s *scratch) close() error {
 }
 
 // clear removes a scratch folder; what is left when it fails is for a later
-// sweep.
+// sweep. The caller holds its lock. Once the lock's file is gone another sweep
+// may make one, and then the folder is its to remove.
 func (r *Repository) clear(dir string) error {
 	entries, err := list(r.fs, dir)
 	if err != nil {
 		return err
 	}
+	var names []string
 	for _, e := range entries {
-		if err := r.fs.Remove(path.Join(dir, e.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return storeError("removing", path.Join(dir, e.Name), err)
+		if e.Name != scratchLock {
+			names = append(names, path.Join(dir, e.Name))
 		}
 	}
-	if err := r.fs.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return storeError("removing", dir, err)
+	for _, name := range append(names, path.Join(dir, scratchLock), dir) {
+		err := r.fs.Remove(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !(name == dir && errors.Is(err, fs.ErrExist)) {
+			return storeError("removing", name, err)
+		}
 	}
 	return nil
 }

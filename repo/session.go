@@ -18,6 +18,9 @@ import (
 const (
 	// maxSessions is how many sessions of one client may live at once.
 	maxSessions = 4
+	// maxUnfinished is how many uploads of a client, of whatever jobs, may lie
+	// there unfinished: a hostile sender could begin one a second.
+	maxUnfinished = 64
 	// maxAsked is how many ids one call of Have may ask for.
 	maxAsked = 4096
 )
@@ -143,10 +146,13 @@ func (s *Session) admit(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	living := 0
+	living, unfinished := 0, 0
 	err = s.r.eachSession(func(id object.SessionID, other *sessionState, err error) error {
 		if err != nil || other.client != s.req.Client {
 			return nil
+		}
+		if other.job != s.req.Job {
+			unfinished++
 		}
 		alive, err := s.r.alive(sessionName(id))
 		if alive {
@@ -159,6 +165,9 @@ func (s *Session) admit(ctx context.Context) error {
 	}
 	if living >= maxSessions {
 		return object.CodeBusy.Errorf("client %s has %d uploads running already, which is the most there may be; wait for one to end", s.req.Client, living)
+	}
+	if unfinished >= maxUnfinished {
+		return object.CodeBusy.Errorf("client %s has unfinished uploads of %d other jobs, which is the most there may be; finish one, or wait for `packnback prune` to remove those older than 72 hours", s.req.Client, unfinished)
 	}
 	s.file, err = s.r.createSessionFile(ctx, sessionHeader{
 		repository: s.r.id, machine: s.r.machine, opened: s.opened,

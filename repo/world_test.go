@@ -116,7 +116,8 @@ func (u *upload) sendTo(ctx context.Context, s *Session) (object.Receipt, error)
 }
 
 // wantSound checks the whole repository and that the snapshots of uploads, in
-// this order, are what it has, each complete and unaltered.
+// this order, are what it has, complete and unaltered: the newest one holds
+// those before it.
 func wantSound(r *Repository, uploads ...*upload) error {
 	ctx := context.Background()
 	var problems []error
@@ -132,7 +133,10 @@ func wantSound(r *Repository, uploads ...*upload) error {
 			return fmt.Errorf("snapshot %d is %s, not the one that was committed", i, s.ID())
 		}
 		i++
-		return wantTree(r, s.Manifest.Root, uploads[:i])
+		if i < len(uploads) {
+			return nil
+		}
+		return wantTree(r, s.Manifest.Root, uploads)
 	})
 	if err == nil && i != len(uploads) {
 		err = fmt.Errorf("%d snapshots, want %d", i, len(uploads))
