@@ -99,7 +99,8 @@ func (p *pruning) writeLink(id object.ID) error {
 	return p.r.replaceFile(name, s.Append(nil))
 }
 
-// findStrays looks through the pack folders for files that nothing names.
+// findStrays looks through the pack folders for files that CURRENT doesn't name;
+// those of uploads are sorted out by confirmStrays, when dead ones are gone.
 func (p *pruning) findStrays(ctx context.Context) error {
 	p.strays = p.strays[:0]
 	v, err := p.r.acquire(ctx)
@@ -125,7 +126,7 @@ func (p *pruning) findStrays(ctx context.Context) error {
 		}
 		for _, f := range files {
 			name, typ, err := pack.ParseFile(f.Name)
-			if err != nil || named[name.Session()] {
+			if err != nil || p.opt.DryRun && named[name.Session()] {
 				continue // not ours, or an upload's
 			}
 			if _, ok, err := v.set.FindPack(name); err != nil {

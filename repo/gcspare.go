@@ -338,10 +338,36 @@ func (v *view) quarantinedIn(n pack.Name) (bad uint32, err error) {
 	return bad, nil
 }
 
+// bad returns the first location of id that is condemned and quarantined, too:
+// of what is known to be lost the place stays, as mark leaves it, so that it can
+// still be told from what is missing without anybody knowing.
+func (v *view) bad(id object.ID) (presence, index.Found, error) {
+	if v.quarantine == nil {
+		return absent, index.Found{}, nil
+	}
+	found, err := v.find(nil, id)
+	if err != nil {
+		return absent, index.Found{}, err
+	}
+	for _, f := range found {
+		on, err := v.condemned.Has(appendLocation(nil, f.Location))
+		if err != nil {
+			return absent, f, damaged(v.condemned.Name(), err, repairCommand)
+		}
+		if on {
+			return waning, f, nil
+		}
+	}
+	return absent, index.Found{}, nil
+}
+
 // reach spares the object id if it is only at condemned locations: at the
 // first of them. Where it has a live one everything below is safe.
 func (s *sparing) reach(id object.ID) error {
 	p, found, err := s.v.presence(id)
+	if err == nil && p == absent {
+		p, found, err = s.v.bad(id)
+	}
 	if err != nil || p != waning {
 		return err
 	}
@@ -384,12 +410,16 @@ func (s *sparing) level(ctx context.Context, level *table.Sorter) error {
 		if err := ctx.Err(); err != nil {
 			return interrupted(err)
 		}
-		_, found, err := s.v.presence(object.ID(row))
+		p, found, err := s.v.presence(object.ID(row))
+		lost := err == nil && p == absent // all that is known of it is that it is bad
+		if lost {
+			_, found, err = s.v.bad(object.ID(row))
+		}
 		if err != nil {
 			return err
 		}
 		refs, err := s.v.refs(object.ID(row), found)
-		if err != nil {
+		if err != nil && !lost {
 			return notFoundIsDamage(err)
 		}
 		for _, ref := range refs {

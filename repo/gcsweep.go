@@ -11,6 +11,7 @@ import (
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
+	"github.com/packnback/packnback/repo/table"
 )
 
 // packUse is how much of a pack is in use: a few bytes for each 64 MiB stored.
@@ -183,6 +184,10 @@ func (s *sweeping) count(ctx context.Context, deleted func(index.Entry) (bool, e
 // choose decides which packs go and which are rewritten: those with the largest
 // unused share first, until what stays unused is within the limit.
 func (s *sweeping) choose() (rewrite []*packUse, err error) {
+	bad, err := s.packsWithBad()
+	if err != nil {
+		return nil, err
+	}
 	var total, unused uint64
 	for i := range s.use {
 		u := &s.use[i]
@@ -191,7 +196,8 @@ func (s *sweeping) choose() (rewrite []*packUse, err error) {
 			continue
 		}
 		total += uint64(u.Size)
-		if n := u.unused(); n > 0 {
+		// A copy would not be on the quarantine list.
+		if n := u.unused(); n > 0 && !bad[u.Name] {
 			unused += n
 			rewrite = append(rewrite, u)
 		}
@@ -219,6 +225,27 @@ func (s *sweeping) choose() (rewrite []*packUse, err error) {
 	// stays together.
 	slices.SortFunc(rewrite, func(a, b *packUse) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return rewrite, nil
+}
+
+// packsWithBad returns the packs in which something quarantined stays.
+func (s *sweeping) packsWithBad() (map[pack.Name]bool, error) {
+	if s.v.quarantine == nil {
+		return nil, nil
+	}
+	bad := map[pack.Name]bool{}
+	for row, err := range s.v.quarantine.Rows(0) {
+		if err != nil {
+			return nil, damaged(s.v.quarantine.Name(), err, repairCommand)
+		}
+		gone, err := s.gone(row)
+		if err != nil {
+			return nil, err
+		}
+		if !gone {
+			bad[pack.Name(row[:pack.NameSize])] = true
+		}
+	}
+	return bad, nil
 }
 
 func (p *pruning) maxUnused() float64 {
@@ -453,11 +480,68 @@ func (s *sweeping) replaceIndex(ctx context.Context) error {
 			refs = append(refs, ref)
 		}
 		cur.segments = slices.Replace(cur.segments, at, at+len(inputs), refs...)
+		if err := s.clearQuarantine(cur); err != nil {
+			return err
+		}
 		cur.lists.deleting, cur.lists.packs, cur.lists.roots, cur.published = 0, 0, 0, 0
 		cur.generation++
 		return nil
 	})
 	return err
+}
+
+// clearQuarantine takes the locations that go off the quarantine list. The
+// caller holds current.lock.
+func (s *sweeping) clearQuarantine(cur *current) error {
+	if cur.lists.quarantine == 0 {
+		return nil
+	}
+	r := s.p.r
+	old, err := table.Open(r.fs, listName(cur.lists.quarantine), locationLayout)
+	if err != nil {
+		return damaged(listName(cur.lists.quarantine), err, repairCommand)
+	}
+	defer old.Close()
+	kept := 0
+	tmp := s.p.scratch.file("quarantine")
+	err = r.writeList(tmp, locationLayout, func(yield func([]byte, error) bool) {
+		for row, err := range old.Rows(0) {
+			gone := false
+			if err == nil {
+				gone, err = s.gone(row)
+			}
+			if gone && err == nil {
+				continue
+			}
+			kept++
+			if !yield(row, err) {
+				return
+			}
+		}
+	})
+	if err != nil || kept == old.Len() {
+		return err
+	}
+	if cur.lists.quarantine = 0; kept > 0 {
+		cur.lists.quarantine, err = r.publishNumbered(cur, tmp, "gc", listName)
+	}
+	return err
+}
+
+// gone reports whether a location leaves CURRENT.
+func (s *sweeping) gone(row []byte) (bool, error) {
+	i, ok := s.number[pack.Name(row[:pack.NameSize])]
+	if ok && s.use[i].gone {
+		return true, nil
+	}
+	if s.v.deleting == nil {
+		return false, nil
+	}
+	on, err := s.v.deleting.Has(row)
+	if err != nil {
+		return false, damaged(s.v.deleting.Name(), err, repairCommand)
+	}
+	return on, nil
 }
 
 // merge writes what stays of v's segments to one file.
