@@ -7,5 +7,6 @@
 // protocol; what it knows is why a connection did not come about, and says so
 // in errors that tell a refused key from a changed host key and both from a
 // missing program. Words from outside never become options of ssh or words of
-// a shell. Its part of the manual is packnback(1), "REMOTE REPOSITORIES".
+// a shell. What users see of it is in packnback(1), under --repo and
+// --ssh-command.
 package transport
