@@ -31,9 +31,14 @@ type link struct {
 	events *events
 	keyed  map[object.Class]bool // key objects that were put; the putter's
 
+	// asking is held for reading while a question is under way, so that its
+	// session is not closed underneath, and for writing to change serial and store.
+	// Who has it does not wait for mu.
+	asking sync.RWMutex
+	serial int // of the connection
+	store  Store
+
 	mu       sync.Mutex // guards what follows; held during puts and while reconnecting
-	serial   int        // of the connection
-	store    Store
 	standing object.Standing
 	closer   io.Closer
 	log      *statcache.Log   // nil when there is none, or it has failed
@@ -104,10 +109,10 @@ func (l *link) hangUp() error {
 // have asks the store about at most 4096 ids.
 func (l *link) have(ctx context.Context, ids []object.ID) ([]bool, error) {
 	for {
-		l.mu.Lock()
-		store, serial := l.store, l.serial
-		l.mu.Unlock()
-		have, err := store.Have(ctx, ids)
+		l.asking.RLock()
+		serial := l.serial
+		have, err := l.store.Have(ctx, ids)
+		l.asking.RUnlock()
 		if err == nil && len(have) != len(ids) {
 			err = fmt.Errorf("store answers %d of %d questions", len(have), len(ids))
 		}
@@ -252,13 +257,10 @@ var errNotKept = object.CodeInterrupted.Errorf("the connection was lost, and the
 // not durable: the same records, nothing is sealed twice.
 func (l *link) resume(ctx context.Context) error {
 	head := l.standing.Head
-	_ = l.hangUp() // it is broken already
-	store, standing, closer, err := l.open(ctx, l.base)
+	standing, err := l.replace(ctx)
 	if err != nil {
 		return err
 	}
-	l.store, l.closer, l.standing = store, closer, standing
-	l.serial++
 	if standing.Head != head {
 		return errHeadMoved // unless this run has moved it; commit looks
 	}
@@ -280,11 +282,26 @@ func (l *link) resume(ctx context.Context) error {
 	for _, rec := range l.retained {
 		l.record(rec.ID)
 		l.puts++
-		if err := store.Put(ctx, rec); err != nil {
+		if err := l.store.Put(ctx, rec); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replace opens a session in place of the present one, once nobody asks that
+// any more.
+func (l *link) replace(ctx context.Context) (object.Standing, error) {
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	_ = l.hangUp() // it is broken already
+	store, standing, closer, err := l.open(ctx, l.base)
+	if err != nil {
+		return standing, err
+	}
+	l.store, l.closer, l.standing = store, closer, standing
+	l.serial++
+	return standing, nil
 }
 
 // adoptedOf returns how many puts of an earlier session count as put.
