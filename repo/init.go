@@ -1,11 +1,14 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 
 	"github.com/packnback/packnback/repo/internal/disk"
@@ -18,8 +21,9 @@ type InitOptions struct {
 	Warn     func(string)      // called with one line for each doubt; nil: nobody wants to know
 }
 
-// Init makes a repository in the folder dir, which is made if it isn't there
-// and must be empty if it is, and opens it. Where there is a repository already
+// Init makes a repository in the folder dir, which is made if it isn't there,
+// and opens it. What else is in the folder is left alone, with a doubt, unless
+// it has a name that the repository needs. Where there is a repository already
 // the error is CodeExists and nothing is changed. An init that was cut off may
 // be repeated.
 func Init(ctx context.Context, dir string, opt InitOptions) (*Repository, error) {
@@ -37,6 +41,13 @@ func Init(ctx context.Context, dir string, opt InitOptions) (*Repository, error)
 	}
 	if doubt := networkFileSystem(dir); doubt != "" && opt.Warn != nil {
 		opt.Warn(doubt)
+	}
+	other, err := checkRoom(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if other != "" && opt.Warn != nil {
+		opt.Warn(fmt.Sprintf("the folder %q has other things in it, such as %q; they are left alone, but a repository is better off in a folder of its own", dir, other))
 	}
 	machine, err := thisMachine()
 	if err != nil {
@@ -58,7 +69,7 @@ func initFS(ctx context.Context, fsys disk.FS, dir string, id object.RepositoryI
 			return err
 		}
 	}
-	if err := checkEmpty(fsys, dir); err != nil {
+	if _, err := checkRoom(fsys, dir); err != nil {
 		return err
 	}
 	for _, name := range folders {
@@ -72,7 +83,7 @@ func initFS(ctx context.Context, fsys disk.FS, dir string, id object.RepositoryI
 	}
 	defer lock.Unlock()
 	// Whoever held the lock before may have made a repository.
-	if err := checkEmpty(fsys, dir); err != nil {
+	if _, err := checkRoom(fsys, dir); err != nil {
 		return err
 	}
 	if err := (&Repository{fs: fsys, dir: dir}).writeReserve(reserveSize); err != nil {
@@ -86,30 +97,73 @@ func initFS(ctx context.Context, fsys disk.FS, dir string, id object.RepositoryI
 	return replaceFile(fsys, configName, cfg.append(nil))
 }
 
-// checkEmpty refuses a folder that holds anything but what an init leaves that
-// was cut off, or what a new file system holds.
-func checkEmpty(fsys disk.FS, dir string) error {
+// checkRoom refuses a folder in which a repository would get in the way of what
+// is there. It returns the name of something that isn't an init's that was cut
+// off, or empty when there is nothing like that.
+func checkRoom(fsys disk.FS, dir string) (other string, err error) {
 	entries, err := fsys.List(".")
 	if err != nil {
-		return object.CodeInternal.Errorf("making a repository: %w", err)
+		return "", object.CodeInternal.Errorf("making a repository: %w", err)
 	}
 	for _, e := range entries {
 		switch {
 		case e.Name == configName:
-			return object.CodeExists.Errorf("there is a repository at %q already; it was left as it is", dir)
-		case slices.Contains(folders, e.Name), e.Name == "lost+found":
-		case e.Name == reserveName, e.Name == currentName, e.Name == reserveName+newSuffix,
-			e.Name == currentName+newSuffix, e.Name == configName+newSuffix:
+			return "", object.CodeExists.Errorf("there is a repository at %q already; it was left as it is", dir)
+		case e.Name == currentName, e.Name == reserveName:
+			// An init that was cut off leaves these, and people's files may have the names.
+			if ours, err := leftByInit(fsys, e); err != nil || !ours {
+				return "", cmp.Or(err, inTheWay(dir, e.Name))
+			}
+		case slices.Contains(folders, e.Name), e.Name == "lost+found",
+			slices.Contains([]string{reserveName + newSuffix, currentName + newSuffix, configName + newSuffix}, e.Name):
 		default:
-			return object.CodeInvalid.Errorf("can't make a repository at %q: the folder isn't empty (it has %q); choose an empty one", dir, e.Name)
+			other = e.Name
 		}
 	}
-	packs, err := fsys.List("packs")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return object.CodeInternal.Errorf("making a repository: %w", err)
+	packs, err := list(fsys, "packs")
+	if err != nil {
+		return "", err
 	}
 	if len(packs) > 0 {
-		return object.CodeDamaged.Errorf("there are packs at %q, but no config: put back a copy of the config", dir)
+		return "", object.CodeDamaged.Errorf("there are packs at %q, but no config: put back a copy of the config", dir)
+	}
+	if other == "" {
+		return "", nil
+	}
+	return other, checkFolders(fsys, dir)
+}
+
+// leftByInit reports whether CURRENT or the reserve can be an init's.
+func leftByInit(fsys disk.FS, e disk.Entry) (bool, error) {
+	if e.Name == reserveName {
+		return e.Size <= reserveSize, nil
+	}
+	b, err := disk.ReadFile(fsys, e.Name, maxCurrent)
+	if err != nil {
+		return false, err
+	}
+	_, err = unmarshalCurrent(b)
+	return err == nil, nil
+}
+
+// checkFolders refuses folders of a repository's names that somebody else uses.
+// In index only what is called like a segment is ever touched.
+func checkFolders(fsys disk.FS, dir string) error {
+	for _, name := range folders {
+		entries, err := list(fsys, name)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			ours := name == "locks" || name == "index" && path.Ext(e.Name) != ".idx"
+			if !ours {
+				return inTheWay(dir, path.Join(name, e.Name))
+			}
+		}
 	}
 	return nil
+}
+
+func inTheWay(dir, name string) error {
+	return object.CodeInvalid.Errorf("can't make a repository at %q: %q is there, where the repository would write; choose an empty folder", dir, name)
 }

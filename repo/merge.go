@@ -133,15 +133,15 @@ func (r *Repository) removeStrays(ctx context.Context) error {
 	for _, n := range cur.lists.each() {
 		listed[listName(*n)] = true
 	}
-	for _, folder := range []string{"index", "gc"} {
+	for folder, suffix := range map[string]string{"index": ".idx", "gc": ".list"} {
 		entries, err := list(r.fs, folder)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
 			name := path.Join(folder, e.Name)
-			if listed[name] || e.Dir || folder == "gc" && path.Ext(name) != ".list" {
-				continue
+			if listed[name] || e.Dir || path.Ext(name) != suffix {
+				continue // in use, or not ours
 			}
 			if err := r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return storeError("removing", name, err)

@@ -106,10 +106,30 @@ func TestInitWhere(t *testing.T) {
 	}
 	_, err := Init(ctx, file, InitOptions{})
 	wantCode(t, "init at a file", err, object.CodeExists)
-	_, err = Init(ctx, full, InitOptions{})
-	wantCode(t, "init in a folder that is not empty", err, object.CodeInvalid)
-	if got := readTree(t, full); len(got) != 1 {
-		t.Errorf("a refused init left %d files, want the one that was there", len(got))
+	for _, taken := range []string{"index/1.idx", "tmp/letter", "CURRENT", "heads/letter"} {
+		name := filepath.Join(dir, "taken", taken)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte("x"), 0o600), os.WriteFile(filepath.Join(dir, "taken", "letter"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Init(ctx, filepath.Join(dir, "taken"), InitOptions{})
+		wantCode(t, "init where "+taken+" is in the way", err, object.CodeInvalid)
+		if got := readTree(t, filepath.Join(dir, "taken")); len(got) != 2 {
+			t.Errorf("a refused init left %d files, want the two that were there", len(got))
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "taken")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	doubts := 0
+	beside, err := Init(ctx, full, InitOptions{Warn: func(string) { doubts++ }})
+	if err != nil || doubts != 1 {
+		t.Fatalf("init beside a letter: %v, %d doubts, want 1", err, doubts)
+	}
+	if err := beside.Close(); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(full, "letter")); err != nil || string(b) != "x" {
+		t.Errorf("the letter beside a new repository: %q, %v", b, err)
 	}
 	_, err = Init(ctx, broken, InitOptions{})
 	wantCode(t, "init over packs without a config", err, object.CodeDamaged)
