@@ -209,11 +209,10 @@ func (s *sweeping) choose() (rewrite []*packUse, err error) {
 	if err != nil {
 		return nil, err
 	}
-	limit := s.p.maxUnused()
 	n := 0
 	for ; n < len(rewrite); n++ {
 		u := rewrite[n]
-		if float64(unused)*100 <= limit*float64(total) || u.live > room {
+		if s.p.tolerable(u, unused, total) || u.live > room {
 			break
 		}
 		room -= u.live
@@ -248,14 +247,32 @@ func (s *sweeping) packsWithBad() (map[pack.Name]bool, error) {
 	return bad, nil
 }
 
-func (p *pruning) maxUnused() float64 {
-	switch m := p.opt.MaxUnused; {
-	case m < 0:
-		return 0
-	case m > 0:
-		return m
+const (
+	// smallTotal is the size of packs up to which max-unused auto rewrites
+	// whatever is worth it: that much is copied in a minute.
+	smallTotal = 4 << 30
+	// worthIt is the part of a pack that must be unused for that.
+	worthIt = 100
+	// autoUnused is what auto leaves unused of what is beyond smallTotal, in
+	// percent: where a pack is rewritten for a twentieth of it, each byte freed
+	// costs no more than twenty copied.
+	autoUnused = 5
+)
+
+// tolerable reports whether pack u, the one with the largest unused share, may
+// stay as it is, with that many unused bytes in all packs together.
+func (p *pruning) tolerable(u *packUse, unused, total uint64) bool {
+	limit := p.opt.MaxUnused
+	switch v := p.r.value(settingMaxUnused); {
+	case limit < 0:
+		limit = 0
+	case limit > 0:
+	case v == auto:
+		return u.unused() < uint64(u.Size)/worthIt || unused*100 <= (total-min(total, smallTotal))*autoUnused
+	default:
+		limit = p.r.percent(settingMaxUnused)
 	}
-	return p.r.percent(settingMaxUnused)
+	return float64(unused)*100 <= limit*float64(total)
 }
 
 // roomToCopy returns how many bytes may be copied before anything is unlinked:

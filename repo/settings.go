@@ -27,7 +27,7 @@ const (
 	// policyPrefix begins the keys of retention policies; CLIENT/JOB follows,
 	// where either may be a pattern with * in it.
 	policyPrefix = "policy."
-	auto         = "auto" // min-free: the smaller of 5 % and 10 GiB
+	auto         = "auto" // of min-free and max-unused: see their lines below
 )
 
 // Setting is one setting of a repository and its value.
@@ -49,7 +49,7 @@ type setting struct {
 var settingTable = []setting{
 	{settingGrace, "72h", "how long a forgotten snapshot stays in the trash", checkDuration},
 	{settingMaxDeleted, "60%", "share of a client's snapshots that one prune deletes for good without --yes", checkPercent},
-	{settingMaxUnused, "5%", "share of packs that may be unused before prune rewrites some", checkPercent},
+	{settingMaxUnused, auto, "share of packs that may be unused before prune rewrites some; auto: 1% of a pack up to 4 GiB in all, 5% of what is beyond", checkMaxUnused},
 	{settingMinAge, "7d", "age below which no policy forgets a snapshot", checkDuration},
 	{settingMinFree, auto, "free space at which uploads stop; auto: the smaller of 5% of the disk and 10G", checkMinFree},
 	{settingFactor, "2.5", "how many times the median week's change makes a week unusual", checkFactor},
@@ -239,6 +239,14 @@ func checkMinFree(v string) error {
 		return nil
 	}
 	_, err := parseSize(v)
+	return err
+}
+
+func checkMaxUnused(v string) error {
+	if v == auto {
+		return nil
+	}
+	_, err := parsePercent(v)
 	return err
 }
 
