@@ -655,3 +655,114 @@ func TestMergeDuringPrune(t *testing.T) {
 		})
 	}
 }
+
+// TestCommitBeforeDeleting commits between step 5's last look and its lock.
+func TestCommitBeforeDeleting(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	armed, once := false, false
+	st.d.After(func(op crashdisk.Op) {
+		if !armed || once || op.Kind != crashdisk.OpLock || op.Name != gateLock {
+			return
+		}
+		once = true
+		if err := st.commit(s, u); err != nil {
+			t.Errorf("commit: %v", err)
+		}
+	})
+	st.prune(map[string]func(){
+		beforeMark:  func() { s = st.open(r) },
+		beforeSpare: func() { armed = true },
+	})
+	st.d.After(nil)
+	if !once {
+		t.Fatal("step 5 took no lock")
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
+
+// TestGenerationMovesDuringCommit lets a prune come as far as deleting between a
+// commit's check and its lock: it must look again.
+func TestGenerationMovesDuringCommit(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	built, goOn, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	// Old enough that step 5 doesn't spare what it relies on.
+	st.r.tune.now = func() time.Time { return st.now().Add(longSession) }
+	waited := false
+	st.d.After(func(op crashdisk.Op) {
+		if !waited && op.Kind == crashdisk.OpCreate && strings.HasSuffix(op.Name, "/segment") {
+			waited = true
+			close(built)
+			<-goOn
+		}
+	})
+	st.prune(map[string]func(){
+		beforeMark: func() { s = st.open(r) },
+		beforeSpare: func() {
+			go func() { result <- st.commit(s, u) }()
+			<-built
+		},
+		deletingNow: func() { close(goOn) },
+	})
+	if err := <-result; !errors.Is(err, object.CodeMissing) {
+		t.Fatalf("commit: got %v, want that something is missing", err)
+	}
+	st.d.After(nil)
+	st.put(s, st.old.Metadata, st.old.Content)
+	st.put(s, below(st.old.tree, x)...)
+	if _, err := s.Commit(st.ctx, u.manifest, u.sealed); err != nil {
+		t.Fatal(err)
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
+
+// TestOlderCopy has an upload that was begun early and ends late put what
+// another one has committed meanwhile: that one's copy is the first, and a prune
+// keeps it.
+func TestOlderCopy(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	early, err := r.OpenSession(st.ctx, SessionRequest{Client: "web1", Job: "slow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := newUpload(60, nil)
+	if _, err := x.send(st.ctx, st.r); err != nil {
+		t.Fatal(err)
+	}
+	where := func() object.SessionID {
+		v, err := st.process().acquire(st.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.release()
+		found, err := v.find(nil, x.tree[0].ID)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%d copies, %v", len(found), err)
+		}
+		return found[0].Pack.Session()
+	}
+	first := where()
+	u := relying(61, x.tree[0])
+	st.put(early, append(u.records(), x.Content, x.tree[0])...)
+	u.manifest, u.sealed = u.Manifest(early.Standing(), "web1", "slow", u.root)
+	if _, err := early.Commit(st.ctx, u.manifest, u.sealed); err != nil {
+		t.Fatal(err)
+	}
+	if where() != first {
+		t.Error("the copy that came later goes first")
+	}
+	st.prune(nil)
+	if where() != first {
+		t.Error("the prune kept the copy that came later")
+	}
+	st.kept = append(st.kept, x)
+	st.end(early, u, x.tree[0])
+}

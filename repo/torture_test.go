@@ -26,6 +26,7 @@ import (
 var (
 	tortureCommits = flag.Int("torture.commits", 2000, "snapshots that TestTorture commits; scripts/torture raises it")
 	tortureTime    = flag.Duration("torture.time", 4*time.Minute, "after which TestTorture stops and demands only what was done")
+	tortureAll     = flag.Bool("torture.all", false, "fail unless all of torture.commits were made in time")
 	tortureSeed    = flag.Uint64("torture.seed", 0, "seed of TestTorture; 0: a new one")
 )
 
@@ -86,6 +87,9 @@ func TestTorture(t *testing.T) {
 	stop()
 	all.Wait()
 	t.Logf("%d commits, %d prunes, %d restores, %d kills", w.commits.Load(), w.pruned.Load(), w.restored.Load(), w.kills.Load())
+	if *tortureAll && w.commits.Load() < int64(*tortureCommits) {
+		t.Errorf("only %d of %d commits in %s", w.commits.Load(), *tortureCommits, *tortureTime)
+	}
 	for _, f := range w.failed {
 		t.Error(f)
 	}
