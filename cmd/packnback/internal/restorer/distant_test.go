@@ -218,3 +218,33 @@ func TestAttributesThatWereThere(t *testing.T) {
 	must(os.Chmod(src, 0o755))
 	same(t, src, dst)
 }
+
+// TestStaleFiles: a run removes what one that was killed has left, and nothing
+// that only looks like it.
+func TestStaleFiles(t *testing.T) {
+	b := viewtest.New(t)
+	const stale, alive, innocent = ".packnback-0123456789ab-1", ".packnback-0123456789ab-2z", ".packnback-0123456789ab-3"
+	root := b.Folder("", b.Folder("sub", b.File("f", "x")), b.Folder("named", b.File(innocent, "y")))
+	dst := t.TempDir()
+	for _, dir := range []string{dst + "/sub", dst + "/named"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{stale, alive, ".packnback", ".packnback-0123456789ab-"} {
+			if err := os.WriteFile(dir+"/"+name, []byte("half"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f, err := os.Open(dst + "/sub/" + alive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	restore(t, b, root, dst, Options{})
+	assertOnly(t, dst+"/sub", ".packnback", ".packnback-0123456789ab-", alive, "f")
+	assertOnly(t, dst+"/named", ".packnback", ".packnback-0123456789ab-", stale, alive, innocent)
+}

@@ -48,6 +48,7 @@ type step struct {
 	apply  bool // set its metadata
 	delete bool // remove what the snapshot does not have
 	times  bool // set only its times
+	tidy   bool // remove unfinished files of earlier runs
 }
 
 func newWindow() *window {
@@ -61,6 +62,7 @@ type level struct {
 	dir      *folder // nil until something in it is wanted
 	selected bool
 	skipped  bool // nothing in it is restored
+	reserved bool // something in it is called like an unfinished file
 }
 
 // planner turns the walk into windows. It makes folders on the way down.
@@ -72,6 +74,9 @@ type planner struct {
 }
 
 func (p *planner) visit(it *view.Item) error {
+	if n := len(p.levels); n > 0 && it.Step != view.Leave && tempPattern.MatchString(it.Entry.Name) {
+		p.levels[n-1].reserved = true
+	}
 	switch it.Step {
 	case view.Enter:
 		return p.enter(it)
@@ -188,6 +193,7 @@ func (p *planner) leave(it *view.Item) error {
 		s.apply = l.dir.fresh || l.selected && p.opt.Overwrite != Never
 	}
 	// Names that could not be read are not extra ones.
+	s.tidy = it.Err == nil && !l.skipped && !l.reserved && !l.dir.fresh && !p.opt.DryRun
 	s.delete = p.opt.Delete && it.Err == nil && !l.skipped && !l.dir.fresh
 	return p.step(s)
 }
@@ -264,6 +270,9 @@ func (p *planner) existing(d *folder, e *tree.Entry) (v verdict, err error) {
 // first, or notes that this one is it and returns "".
 func (p *planner) firstName(e *tree.Entry, path string) (string, error) {
 	if p.links == nil {
+		if err := p.makeScratch(); err != nil {
+			return "", err
+		}
 		var err error
 		if p.links, err = newLinks(p.scratch); err != nil {
 			return "", err

@@ -68,6 +68,28 @@ func (k *keeper) removeExtra(fs *folders, d *folder, dry bool, selected func(nam
 	})
 }
 
+// removeStale removes from the folder fd the unfinished files that a run has
+// left that was killed. Those of runs that are alive are locked.
+func removeStale(fd int) error {
+	return eachName(fd, func(name string) (gone bool, err error) {
+		if !tempPattern.MatchString(name) {
+			return false, nil
+		}
+		old, err := ignoringEINTR(func() (int, error) {
+			return unix.Openat(fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		})
+		if err != nil {
+			return false, nil // not ours, or gone already
+		}
+		defer unix.Close(old)
+		var st unix.Stat_t
+		if unix.Fstat(old, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 || unix.Flock(old, unix.LOCK_EX|unix.LOCK_NB) != nil {
+			return false, nil
+		}
+		return false, unix.Unlinkat(fd, name, 0)
+	})
+}
+
 // eachName calls f with every name in the folder fd. Where f removes names,
 // the folder is read again until nothing more is removed: file systems may
 // skip names while others go away.

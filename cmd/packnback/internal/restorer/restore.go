@@ -83,13 +83,25 @@ func (r *run) open() error {
 		return fmt.Errorf("opening the target: %w", err)
 	}
 	r.w = newWriter(r.folders, r.opt)
-	if r.scratch, err = os.MkdirTemp(r.job.Scratch, "packnback-restore-"); err != nil {
-		return fmt.Errorf("making a folder for temporary files: %w", err)
-	}
 	if r.opt.Delete {
+		if err := r.makeScratch(); err != nil {
+			return err
+		}
 		r.keeper, err = newKeeper(table.OS(r.scratch))
 	}
 	return err
+}
+
+// makeScratch makes a folder for temporary files, unless there is one.
+func (r *run) makeScratch() error {
+	if r.scratch != "" {
+		return nil
+	}
+	var err error
+	if r.scratch, err = os.MkdirTemp(r.job.Scratch, "packnback-restore-"); err != nil {
+		return fmt.Errorf("making a folder for temporary files: %w", err)
+	}
+	return nil
 }
 
 // close gives everything back. With sync, what was restored is on the disk
@@ -109,7 +121,10 @@ func (r *run) close(sync bool) error {
 		errs = append(errs, r.links.close())
 	}
 	r.folders.close(r.root)
-	return errors.Join(append(errs, os.RemoveAll(r.scratch))...)
+	if r.scratch != "" {
+		errs = append(errs, os.RemoveAll(r.scratch))
+	}
+	return errors.Join(errs...)
 }
 
 // pipeline runs the stages that the package comment draws.

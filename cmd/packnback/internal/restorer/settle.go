@@ -32,6 +32,10 @@ func (r *run) leave(s step) error {
 	if s.dir.parent != nil {
 		path = s.dir.parent.path(s.dir.name)
 	}
+	if s.tidy {
+		// What can't be removed harms nobody.
+		_ = r.folders.use(s.dir, removeStale)
+	}
 	if s.delete && !s.dir.absent {
 		if err := r.removeExtra(s.dir); err != nil {
 			if err = r.report.outcome(Deleted, path, nil, err); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,9 @@ func newWriter(fs *folders, opt Options) *writer {
 	rand.Read(b[:])
 	return &writer{folders: fs, meta: newApplier(opt), opt: opt, run: hex.EncodeToString(b[:]), unfinished: map[*file]struct{}{}}
 }
+
+// tempPattern is what temporary names look like.
+var tempPattern = regexp.MustCompile(`^\.packnback-[0-9a-f]{12}-[0-9a-z]{1,13}$`)
 
 func (w *writer) tempName() string {
 	return ".packnback-" + w.run + "-" + strconv.FormatUint(w.names.Add(1), 36)
@@ -167,6 +171,10 @@ func (w *writer) create(f *file, dir int) error {
 		return fmt.Errorf("making the file: %w", err)
 	}
 	f.fd, f.temp, f.made = fd, name, true
+	// The lock ends with this process; removeStale sees that the file is alive.
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.ENOTSUP && err != unix.ENOLCK {
+		return fmt.Errorf("locking the file: %w", err)
+	}
 	if f.left <= 1 {
 		return nil // it is not closed before it is finished
 	}
