@@ -48,6 +48,9 @@ type checker struct {
 	lost    map[object.ID]bool   // reported objects, at most maxLost
 	seed    uint64               // of the choice of packs
 	deleted map[pack.Name]uint32 // locations on the deleting list, once a pack was found missing
+
+	seen            map[chain][]uint64 // the numbers of all snapshots
+	brokenSnapshots bool               // some file of a snapshot could not be read
 }
 
 // Check looks at everything that can be checked without a key and calls report,
@@ -65,7 +68,7 @@ func (r *Repository) Check(ctx context.Context, opt CheckOptions, report func(Pr
 	default:
 		defer lock.Unlock()
 	}
-	c := &checker{r: r, opt: opt, report: report, lost: map[object.ID]bool{}, seed: rand.Uint64()}
+	c := &checker{r: r, opt: opt, report: report, lost: map[object.ID]bool{}, seed: rand.Uint64(), seen: map[chain][]uint64{}}
 	err = c.run(ctx)
 	return c.result, err
 }
@@ -100,6 +103,9 @@ func (c *checker) run(ctx context.Context) error {
 		order = append(order, found...)
 	}
 	if _, err := c.snapshots(ctx, "links"); err != nil {
+		return err
+	}
+	if err := c.checkChains(ctx); err != nil {
 		return err
 	}
 	if err := c.sessions(); err != nil {
@@ -155,9 +161,11 @@ func (c *checker) snapshots(ctx context.Context, folder string) ([]received, err
 			err = s.Manifest.Verify()
 		}
 		if err != nil {
+			c.brokenSnapshots = true
 			c.problem(Problem{What: "snapshot", Name: name, ID: id, Detail: err.Error()})
 			continue
 		}
+		c.sees(s)
 		if folder == "snapshots" {
 			c.result.Snapshots++
 		}
