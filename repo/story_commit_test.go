@@ -1,0 +1,174 @@
+package repo
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/packnback/packnback/repo/internal/disk/crashdisk"
+	"github.com/packnback/packnback/repo/object"
+)
+
+// TestCommitBeforeCondemned commits between the mark and the publication of what
+// it hasn't reached.
+func TestCommitBeforeCondemned(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	once := false
+	st.d.After(func(op crashdisk.Op) {
+		if once || op.Kind != crashdisk.OpCreate || !strings.HasSuffix(op.Name, "/condemned.list") {
+			return
+		}
+		once = true
+		if err := st.commit(s, u); err != nil {
+			t.Errorf("commit: %v", err)
+		}
+	})
+	st.prune(map[string]func(){beforeMark: func() { s = st.open(r) }})
+	st.d.After(nil)
+	if !once {
+		t.Fatal("the prune wrote no list of condemned")
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
+
+// TestKilledCommitOnCondemned kills a commit between CURRENT and the snapshot,
+// whose new directory relies on something condemned: what CURRENT lists and
+// isn't condemned must be whole.
+func TestKilledCommitOnCondemned(t *testing.T) {
+	st := newStory(t)
+	r, p := st.mortal()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	st.prune(map[string]func(){
+		beforeMark: func() { s = st.open(r) },
+		beforeSpare: func() {
+			replaced := false
+			st.d.After(func(op crashdisk.Op) {
+				if op.Kind == crashdisk.OpReplace && op.Name == currentName {
+					replaced = true
+				} else if replaced && op.Kind == crashdisk.OpSyncDir {
+					p.Kill()
+				}
+			})
+			if err := st.commit(s, u); err == nil {
+				t.Error("the commit was not killed")
+			}
+			st.d.After(nil)
+		},
+	})
+	for _, rec := range append(below(st.old.tree, x), u.tree...) {
+		if !st.has(rec) {
+			t.Errorf("%s %s is gone, and CURRENT lists what refers to it", rec.Kind, rec.ID.Short())
+		}
+	}
+	// Nobody has it as a snapshot: whoever continues the upload is told what it
+	// can't see any more, and puts that.
+	s = st.open(st.process())
+	if err := st.commit(s, u); !errors.Is(err, object.CodeMissing) {
+		t.Errorf("commit: got %v, want that something is missing", err)
+	}
+	st.put(s, st.old.Metadata, st.old.Content)
+	st.put(s, below(st.old.tree, x)...)
+	if _, err := s.Commit(st.ctx, u.manifest, u.sealed); err != nil {
+		t.Fatal(err)
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
+
+func TestTwoCommitsOnOneHead(t *testing.T) {
+	st := newStory(t)
+	a, b := st.open(st.process()), st.open(st.process())
+	first, second := newUpload(60, nil), newUpload(61, nil)
+	if err := st.commit(a, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.commit(b, second); !errors.Is(err, object.CodeHeadMoved) {
+		t.Fatalf("the second commit: %v", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	// It may be continued, and is.
+	c := st.open(st.process())
+	if err := st.commit(c, second); err != nil {
+		t.Fatal(err)
+	}
+	st.kept = append(st.kept, first)
+	st.end(c, second)
+}
+
+// TestCommitBeforeDeleting commits between step 5's last look and its lock.
+func TestCommitBeforeDeleting(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	armed, once := false, false
+	st.d.After(func(op crashdisk.Op) {
+		if !armed || once || op.Kind != crashdisk.OpLock || op.Name != gateLock {
+			return
+		}
+		once = true
+		if err := st.commit(s, u); err != nil {
+			t.Errorf("commit: %v", err)
+		}
+	})
+	st.prune(map[string]func(){
+		beforeMark:  func() { s = st.open(r) },
+		beforeSpare: func() { armed = true },
+	})
+	st.d.After(nil)
+	if !once {
+		t.Fatal("step 5 took no lock")
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
+
+// TestGenerationMovesDuringCommit lets a prune come as far as deleting between a
+// commit's check and its lock: it must look again.
+func TestGenerationMovesDuringCommit(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	x := st.inner()
+	u := relying(60, x)
+	var s *Session
+	built, goOn, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	// Old enough that step 5 doesn't spare what it relies on.
+	st.r.tune.now = func() time.Time { return st.now().Add(longSession) }
+	waited := false
+	st.d.After(func(op crashdisk.Op) {
+		if !waited && op.Kind == crashdisk.OpCreate && strings.HasSuffix(op.Name, "/segment") {
+			waited = true
+			close(built)
+			<-goOn
+		}
+	})
+	st.prune(map[string]func(){
+		beforeMark: func() { s = st.open(r) },
+		beforeSpare: func() {
+			go func() { result <- st.commit(s, u) }()
+			<-built
+		},
+		deletingNow: func() { close(goOn) },
+	})
+	if err := <-result; !errors.Is(err, object.CodeMissing) {
+		t.Fatalf("commit: got %v, want that something is missing", err)
+	}
+	st.d.After(nil)
+	st.put(s, st.old.Metadata, st.old.Content)
+	st.put(s, below(st.old.tree, x)...)
+	if _, err := s.Commit(st.ctx, u.manifest, u.sealed); err != nil {
+		t.Fatal(err)
+	}
+	st.end(s, u, below(st.old.tree, x)...)
+}
