@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,6 +121,16 @@ func (s *countingStore) Put(ctx context.Context, rec *object.Record) error {
 	s.mu.Lock()
 	s.l.puts[rec.Kind]++
 	s.mu.Unlock()
+	// Whatever part of the upload outlives a cut must be whole in itself.
+	if n := min(len(rec.Refs), maxHave); n > 0 {
+		have, err := s.Store.Have(ctx, rec.Refs[:n])
+		if err != nil {
+			return err
+		}
+		if slices.Contains(have, false) {
+			s.l.t.Errorf("%s %s was put before what it refers to", rec.Kind, rec.ID.Short())
+		}
+	}
 	return s.Store.Put(ctx, rec)
 }
 

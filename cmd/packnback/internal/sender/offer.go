@@ -16,14 +16,16 @@ type offer struct {
 	id     object.ID
 	refs   []object.ID
 	plain  *[]byte
-	weight int64 // held from the budget
+	weight int64  // held from the budget
+	seq    uint64 // in the order of claims
 }
 
 // sealed is a record on its way to the store.
 type sealed struct {
-	rec    *object.Record
-	plain  int // length of its plaintext
+	rec    *object.Record // nil: the store has it, and there is nothing to put
+	plain  int            // length of its plaintext
 	weight int64
+	seq    uint64
 }
 
 // Limits of the asker. Few large questions cost the fewest round trips; their
@@ -38,8 +40,8 @@ const (
 // in the budget, not when it is sent.
 func (p *pass) offer(ctx context.Context, kind object.Kind, refs []object.ID, plaintext []byte) (object.ID, error) {
 	id := p.ids.ID(kind, refs, plaintext)
-	mine, err := p.trust.claim(id)
-	if !mine || err != nil {
+	known, err := p.trust.has(id)
+	if known || err != nil {
 		return id, err
 	}
 	plain := p.buffers.get(len(plaintext))
@@ -51,17 +53,32 @@ func (p *pass) offer(ctx context.Context, kind object.Kind, refs []object.ID, pl
 // p's buffers, which it takes over.
 func (p *pass) offerBuffer(ctx context.Context, kind object.Kind, plain *[]byte) (object.ID, error) {
 	id := p.ids.ID(kind, nil, *plain)
-	mine, err := p.trust.claim(id)
-	if !mine || err != nil {
+	known, err := p.trust.has(id)
+	if known || err != nil {
 		p.buffers.put(plain)
 		return id, err
 	}
 	return id, p.submit(ctx, &offer{kind: kind, id: id, plain: plain})
 }
 
+// submit claims an object and passes it on, unless another goroutine claimed
+// it a moment ago. The budget comes first: what has been claimed must be on its
+// way, because everything claimed later waits for it at the putter.
 func (p *pass) submit(ctx context.Context, o *offer) error {
 	o.weight = int64(cap(*o.plain) + len(o.refs)*object.IDSize)
 	if err := p.budget.Acquire(ctx, o.weight); err != nil {
+		return err
+	}
+	p.order.Lock()
+	mine, err := p.trust.claim(o.id)
+	if mine {
+		o.seq = p.claims
+		p.claims++
+	}
+	p.order.Unlock()
+	if !mine || err != nil {
+		p.buffers.put(o.plain)
+		p.budget.Release(o.weight)
 		return err
 	}
 	to := p.seals
@@ -74,12 +91,6 @@ func (p *pass) submit(ctx context.Context, o *offer) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// drop gives back what an offer holds.
-func (p *pass) drop(o *offer) {
-	p.buffers.put(o.plain)
-	p.budget.Release(o.weight)
 }
 
 // askAll asks the store about offers in batches, ahead of compression. It never
@@ -124,7 +135,10 @@ func (p *pass) askOne(ctx context.Context, batch []*offer) error {
 	}
 	for i, o := range batch {
 		if have[i] {
-			p.drop(o)
+			p.buffers.put(o.plain)
+			if err := p.toPut(ctx, &sealed{weight: o.weight, seq: o.seq}); err != nil {
+				return err
+			}
 			continue
 		}
 		select {
@@ -147,40 +161,62 @@ func (p *pass) sealAll(ctx context.Context) error {
 			return err
 		}
 		codec, stored := p.comp.Compress(scratch, *o.plain)
-		s := &sealed{rec: p.up.Seal(o.id, o.kind, o.refs, codec, len(*o.plain), stored), plain: len(*o.plain)}
+		s := &sealed{rec: p.up.Seal(o.id, o.kind, o.refs, codec, len(*o.plain), stored), plain: len(*o.plain), seq: o.seq}
 		p.buffers.put(o.plain)
 		s.weight = min(o.weight, int64(s.rec.Size()))
 		p.budget.Release(o.weight - s.weight)
-		select {
-		case p.puts <- s:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := p.toPut(ctx, s); err != nil {
+			return err
 		}
 	}
 }
 
-// putAll hands records to the store, one after the other: their order is what
-// the store's count of durable puts means.
+// toPut hands an object that needs nothing more to the putter.
+func (p *pass) toPut(ctx context.Context, s *sealed) error {
+	select {
+	case p.puts <- s:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// putAll hands records to the store in the order in which they were claimed,
+// whatever order they were sealed in: an object comes after all that it refers
+// to. So whatever first part of the puts is durable when a run is cut off is
+// whole in itself, and the next run can go on with it. What waits for its turn
+// is in the budget.
 func (p *pass) putAll(ctx context.Context) error {
-	for {
+	waiting := make(map[uint64]*sealed)
+	for next := uint64(0); ; {
 		s, ok, err := receive(ctx, p.puts)
 		if !ok || err != nil {
 			return err
 		}
-		class := object.ClassMetadata
-		if s.rec.Kind.Class() == object.ClassContent {
-			class = object.ClassContent
+		for waiting[s.seq] = s; waiting[next] != nil; next++ {
+			s := waiting[next]
+			delete(waiting, next)
+			if err := p.putOne(ctx, s); err != nil {
+				return err
+			}
+			p.budget.Release(s.weight)
 		}
-		if err := p.putKey(ctx, class); err != nil {
-			return err
-		}
-		if err := p.link.put(ctx, s.rec); err != nil {
-			return err
-		}
-		p.counts.put(s)
-		p.events.Progress.Sent.Add(uint64(s.rec.Size()))
-		p.budget.Release(s.weight)
 	}
+}
+
+func (p *pass) putOne(ctx context.Context, s *sealed) error {
+	if s.rec == nil {
+		return nil
+	}
+	if err := p.putKey(ctx, s.rec.Kind.Class()); err != nil {
+		return err
+	}
+	if err := p.link.put(ctx, s.rec); err != nil {
+		return err
+	}
+	p.counts.put(s)
+	p.events.Progress.Sent.Add(uint64(s.rec.Size()))
+	return nil
 }
 
 // putKey puts the key object of a class unless the session has it.

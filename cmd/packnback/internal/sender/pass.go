@@ -50,6 +50,9 @@ type pass struct {
 	budget   *semaphore.Weighted
 	buffers  buffers
 
+	order  sync.Mutex // guards claims; held while an object is claimed
+	claims uint64     // made so far
+
 	ordered chan *batch  // to the assembler, in walk order; bounded by aheadBatches
 	toRead  chan *batch  // to readers; unbuffered
 	toCut   chan *item   // to cutters; unbuffered
