@@ -14,9 +14,10 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-// maxSessionFile bounds what is read of a session file. A checkpoint every five
-// seconds for a year stays below it.
-const maxSessionFile = 1 << 30
+// maxSessionFile bounds a session file, which others read whole: a checkpoint
+// every five seconds for a month, or a hundred terabytes. An upload that comes to
+// its end is continued by the next session, whose file begins short.
+const maxSessionFile = 64 << 20
 
 // errEmptySession says that a session file has no whole header: its maker ended
 // before it did anything.
@@ -30,8 +31,9 @@ type sessionFile struct {
 	lock disk.Lock
 	f    disk.File
 
-	mu  sync.Mutex // leases and checkpoints come from different goroutines
-	sum uint64     // of the last record
+	mu   sync.Mutex // leases and checkpoints come from different goroutines
+	sum  uint64     // of the last record
+	size int        // of the file
 }
 
 // createSessionFile makes, locks and begins a session file, durably.
@@ -72,7 +74,7 @@ func (s *sessionFile) begin(h sessionHeader) error {
 	if err != nil {
 		return storeError("writing", s.name, err)
 	}
-	s.sum = binary.BigEndian.Uint64(b[len(b)-8:])
+	s.sum, s.size = binary.BigEndian.Uint64(b[len(b)-8:]), len(b)
 	return syncDir(s.r.fs, "sessions")
 }
 
@@ -91,6 +93,9 @@ func (s *sessionFile) append(records ...logRecord) error {
 	for _, rec := range records {
 		b, sum = appendRecord(b, sum, rec.typ, rec.payload)
 	}
+	if s.size+len(b) > maxSessionFile {
+		return object.CodeBusy.Errorf("the upload has made so many checkpoints that its log is full; run the backup again, which goes on where this one ends")
+	}
 	_, err := s.f.Write(b)
 	if err == nil {
 		err = s.f.Sync()
@@ -99,6 +104,7 @@ func (s *sessionFile) append(records ...logRecord) error {
 		return storeError("writing", s.name, err)
 	}
 	s.sum = sum
+	s.size += len(b)
 	return nil
 }
 

@@ -302,3 +302,31 @@ func TestFullDiskAtSweep(t *testing.T) {
 	}
 	st.end(nil, last)
 }
+
+// TestSessionFileIsBounded fills a session's log: the upload ends, and the next
+// session goes on with it.
+func TestSessionFileIsBounded(t *testing.T) {
+	st := newStory(t)
+	s := st.open(st.process())
+	u := newUpload(60, nil)
+	st.put(s, u.records()...)
+	if err := s.Checkpoint(st.ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.file.size = maxSessionFile - 10
+	st.put(s, newUpload(61, nil).Metadata)
+	if err := s.Checkpoint(st.ctx); !errors.Is(err, object.CodeBusy) {
+		t.Errorf("checkpoint: got %v, want a refusal", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	s = st.open(st.process())
+	for _, rec := range u.records() {
+		st.wantHave(s, true, rec)
+	}
+	if err := st.commit(s, u); err != nil {
+		t.Fatal(err)
+	}
+	st.end(s, u)
+}
