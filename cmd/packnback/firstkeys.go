@@ -149,7 +149,11 @@ func (p *program) warnRestoreKey(sendKey string) {
 func (p *program) warnOfKind(name string, kind crypto.TextKind) {
 	switch kind {
 	case crypto.TextRestoreKey, crypto.TextPaper, crypto.TextListKey:
-		p.warnf("%s is %s: whoever takes over this machine can read the backups with it", ui.Quote(name), kind)
+		what := "read the backups"
+		if kind == crypto.TextListKey {
+			what = "see the names of everything in the backups"
+		}
+		p.warnf("%s is %s: whoever takes over this machine can %s with it", ui.Quote(name), kind, what)
 		p.hintf("copy it to a safe place, then remove it here: %s", ui.ShellWord(name))
 	case crypto.TextEncrypted:
 		p.warnf("%s is an encrypted key: on a machine that is taken over its passphrase can be watched", ui.Quote(name))

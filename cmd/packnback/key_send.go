@@ -10,6 +10,7 @@ import (
 
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/crypto"
+	"github.com/packnback/packnback/repo/object"
 )
 
 func keySendCommand(p *program) *cli.Command {
@@ -70,7 +71,11 @@ func (p *program) newSendKey(c *cli.Context, to []crypto.Recipient) (*crypto.Sen
 	if renew != "" {
 		return p.renewSendKey(renew, to)
 	}
-	if client == "" {
+	if client != "" {
+		if err := object.CheckName("client", client); err != nil {
+			return nil, usageErrorf("send: %v", err)
+		}
+	} else {
 		var err error
 		if client, err = p.defaultClient(); err != nil {
 			return nil, err

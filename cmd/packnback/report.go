@@ -80,6 +80,9 @@ type exitError struct {
 // report prints err, if there is one, and returns the exit status.
 func (p *program) report(ctx context.Context, err error) int {
 	if err == nil {
+		err = p.ui.Err()
+	}
+	if err == nil {
 		return statusOK
 	}
 	status := exitStatus(err)

@@ -13,6 +13,7 @@ import (
 func restoreCommand(p *program) *cli.Command {
 	return &cli.Command{
 		Name:      "restore",
+		Aliases:   []string{"extract"},
 		Usage:     "restore a snapshot, or a part of one, into a folder",
 		ArgsUsage: "SNAP[:/path]",
 		Flags: append(append(snapshotFlags(), selectFlags()...),

@@ -14,6 +14,7 @@ import (
 func statsCommand(p *program) *cli.Command {
 	return &cli.Command{
 		Name:      "stats",
+		Aliases:   []string{"info"},
 		Usage:     "show the figures of a repository, or of what is in a snapshot",
 		ArgsUsage: "[SNAP[:/path]]",
 		Flags:     snapshotFlags(),

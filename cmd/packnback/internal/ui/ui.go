@@ -24,6 +24,7 @@ type UI struct {
 
 	mu  sync.Mutex // one writer at a time, so that lines don't mix
 	bar *Progress  // the progress being drawn, which must be cleared before other output; nil when none
+	err error      // the first of writing results
 }
 
 // New returns a UI on e's standard streams.
@@ -69,9 +70,19 @@ func (u *UI) write(w io.Writer, b []byte) {
 	if u.bar != nil {
 		u.bar.clear()
 	}
-	// Nothing can be done about a standard stream that is gone; commands whose
-	// output is the result (dump, ls) write to it themselves and see the error.
-	_, _ = w.Write(b)
+	// Commands with much output (dump, ls) write it themselves and stop at an
+	// error; of the others' it is remembered. Nothing can be done about messages.
+	if _, err := w.Write(b); err != nil && u.err == nil && w == u.env.Stdout {
+		u.err = err
+	}
+}
+
+// Err returns the first error of writing results to standard output, for the
+// end of a run: what was printed is not all.
+func (u *UI) Err() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
 }
 
 // Stdout returns a writer to standard output that keeps out of the way of
