@@ -82,6 +82,12 @@ func (p *pruning) clearSnapshot(id object.ID) error {
 	if !p.over(s) {
 		return nil
 	}
+	// It may have been brought back when its link was to be written, and forgotten
+	// again since: then it waits for the next prune.
+	linked, err := exists(p.r.fs, snapshotName("links", id))
+	if err != nil || !linked {
+		return err
+	}
 	if err := p.r.fs.Remove(snapshotName("trash", id)); err != nil {
 		return storeError("removing", snapshotName("trash", id), err)
 	}

@@ -3,6 +3,7 @@ package repo
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,10 +146,9 @@ func TestGenerationMovesDuringCommit(t *testing.T) {
 	built, goOn, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	// Old enough that step 5 doesn't spare what it relies on.
 	st.r.tune.now = func() time.Time { return st.now().Add(longSession) }
-	waited := false
+	var waited atomic.Bool // two goroutines come by
 	st.d.After(func(op crashdisk.Op) {
-		if !waited && op.Kind == crashdisk.OpCreate && strings.HasSuffix(op.Name, "/segment") {
-			waited = true
+		if op.Kind == crashdisk.OpCreate && strings.HasSuffix(op.Name, "/segment") && waited.CompareAndSwap(false, true) {
 			close(built)
 			<-goOn
 		}

@@ -3,6 +3,8 @@ package repo
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,22 +160,20 @@ func TestCommitWhilePruneReplacesCURRENT(t *testing.T) {
 	s := st.open(r)
 	st.put(s, u.records()...)
 	waiting, done := make(chan struct{}), make(chan error, 1)
-	committing := false
-	armed := false
+	var armed, committing atomic.Bool // two goroutines come by
+	var once sync.Once
 	st.d.After(func(op crashdisk.Op) {
 		switch {
-		case armed && !committing && op.Kind == crashdisk.OpSync && op.Name == currentName+newSuffix:
-			committing = true
+		case armed.Load() && op.Kind == crashdisk.OpSync && op.Name == currentName+newSuffix && committing.CompareAndSwap(false, true):
 			go func() { done <- st.commitOnly(s, u) }()
 			<-waiting
-		case committing && waiting != nil && op.Kind == crashdisk.OpLock && op.Name == currentLock:
-			close(waiting) // it can't get it before the prune is done
-			waiting = nil
+		case committing.Load() && op.Kind == crashdisk.OpLock && op.Name == currentLock:
+			once.Do(func() { close(waiting) }) // it can't get it before the prune is done
 		}
 	})
 	// The one that ends step 6 isn't made under gc.lock.
-	st.prune(map[string]func(){deletingNow: func() { armed = true }})
-	if !committing {
+	st.prune(map[string]func(){deletingNow: func() { armed.Store(true) }})
+	if !committing.Load() {
 		t.Fatal("the prune replaced no CURRENT")
 	}
 	if err := <-done; err != nil {

@@ -266,3 +266,47 @@ func TestOlderCopy(t *testing.T) {
 	st.kept = append(st.kept, x)
 	st.end(early, u, x.tree[0])
 }
+
+// TestLinkOfForgottenAgain brings a snapshot back before a prune writes its link,
+// and forgets it again before the trash is emptied: it must not go before its
+// link is there.
+func TestLinkOfForgottenAgain(t *testing.T) {
+	st := newStory(t)
+	r := st.process()
+	id := st.old.manifest.ID()
+	opened, again, busy := 0, false, false
+	st.d.After(func(op crashdisk.Op) {
+		switch {
+		case busy || again:
+		case op.Kind == crashdisk.OpOpen && op.Name == snapshotName("trash", id):
+			// The second time it is read to see whether its grace is over.
+			if opened++; opened == 2 {
+				busy = true
+				if err := r.Unforget(st.ctx, id); err != nil {
+					t.Errorf("unforget: %v", err)
+				}
+				busy = false
+			}
+		case opened >= 2 && op.Kind == crashdisk.OpSyncDir && op.Name == "links":
+			again = true
+			if err := r.Forget(st.ctx, []object.ID{id}, ForgetOptions{IgnoreUnusual: true}); err != nil {
+				t.Errorf("forget: %v", err)
+			}
+		}
+	})
+	st.prune(nil)
+	st.d.After(nil)
+	if !again {
+		t.Fatal("the snapshot was not forgotten again")
+	}
+	for range 2 {
+		links := 0
+		if err := st.r.Links(st.ctx, func(s *object.Snapshot) error { links++; return nil }); err != nil || links != 1 {
+			t.Errorf("%d links of the forgotten snapshot, want one: %v", links, err)
+		}
+		st.prune(nil)
+	}
+	if there, err := exists(st.r.fs, snapshotName("links", id)); err != nil || !there {
+		t.Errorf("the next prune has written no link: %v", err)
+	}
+}
