@@ -22,7 +22,7 @@ func (s *Session) adopt(ctx context.Context) error {
 	err := s.r.eachSession(func(id object.SessionID, other *sessionState, err error) error {
 		// A lock of another machine may not be seen here: its uploads are left to
 		// expire. One that can't be read names nothing that could be adopted.
-		if err != nil || id == s.file.id || other.client != s.req.Client || other.job != s.req.Job || other.machine != s.r.machine {
+		if err != nil || id == s.file.id || other.client != s.req.Client || other.job != s.req.Job || (other.sort == copyingSession) != s.req.Replica || other.machine != s.r.machine {
 			return nil
 		}
 		for _, a := range other.adopted {

@@ -20,7 +20,7 @@ const descendMemory = 1 << 20
 type closure struct {
 	s       *Session
 	v       *view
-	waning  *table.Sorter // ids that are only at condemned locations; nil: none
+	waning  *table.Sorter // ids to look below: only at condemned locations, or met by a replica's session; nil: none
 	sorters int
 	missing object.MissingError
 }
@@ -95,9 +95,11 @@ func (c *closure) kind(id object.ID) (object.Kind, bool, error) {
 	if ok {
 		return l.Kind, true, nil
 	}
-	visible, err := c.s.visible.has(id)
-	if err != nil || !visible {
-		return 0, false, err
+	if !c.s.req.Replica {
+		visible, err := c.s.visible.has(id)
+		if err != nil || !visible {
+			return 0, false, err
+		}
 	}
 	p, found, err := c.v.presence(id)
 	return found.Kind, p != absent, err
@@ -113,18 +115,17 @@ func (c *closure) look(id object.ID) error {
 	if err != nil {
 		return err
 	}
-	if !visible {
+	if !visible && !c.s.req.Replica {
 		c.miss(id)
 		return nil
 	}
 	p, _, err := c.v.presence(id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	switch p {
-	case absent:
+	case p == absent:
 		c.miss(id)
-	case waning:
+	case p == waning || !visible || c.doubts():
 		if c.waning == nil {
 			if c.waning, err = c.sorter(); err != nil {
 				return err
@@ -133,6 +134,23 @@ func (c *closure) look(id object.ID) error {
 		return c.waning.Add(id[:])
 	}
 	return nil
+}
+
+// doubts reports whether what is live may all the same have holes below it, for
+// a session that must not rely on that: it copies to a replica.
+func (c *closure) doubts() bool {
+	return c.s.req.Replica && (c.s.suspect || c.v.quarantine != nil)
+}
+
+// goesBelow reports whether the descent of a replica's session must look below
+// the live object id: unless all that is below it is visible already, and so was
+// whole once.
+func (c *closure) goesBelow(id object.ID) (bool, error) {
+	if !c.s.req.Replica || c.doubts() {
+		return c.s.req.Replica, nil
+	}
+	visible, err := c.s.visible.has(id)
+	return !visible, err
 }
 
 func (c *closure) miss(id object.ID) {
@@ -153,7 +171,9 @@ func (c *closure) sorter() (*table.Sorter, error) {
 }
 
 // descend checks what condemned objects reach, level by level: a condemned
-// object keeps nothing alive, so what is below it may be half gone.
+// object keeps nothing alive, so what is below it may be half gone. A replica's
+// session also looks below what is live and no sender of the job could rely on;
+// what it meets is to become visible.
 func (c *closure) descend(ctx context.Context) error {
 	seen, err := table.NewSorter(c.s.r.fs, c.s.scratch.file("seen"), rootLayout, descendMemory)
 	if err != nil {
@@ -190,6 +210,11 @@ func (c *closure) level(ctx context.Context, seen, next *table.Sorter) error {
 		if before {
 			continue
 		}
+		if c.s.req.Replica {
+			if err := c.s.met.Add(row); err != nil {
+				return storeError("sorting in", c.s.scratch.dir, err)
+			}
+		}
 		if err := c.below(object.ID(row), next); err != nil {
 			return err
 		}
@@ -197,15 +222,15 @@ func (c *closure) level(ctx context.Context, seen, next *table.Sorter) error {
 	return nil
 }
 
-// below checks what the condemned object id refers to. Visibility was decided
-// at the top; here only presence counts.
+// below checks what the object id refers to. Visibility was decided at the top;
+// here only presence counts.
 func (c *closure) below(id object.ID, next *table.Sorter) error {
 	p, found, err := c.v.presence(id)
-	if err != nil || p != waning {
+	if err != nil || p == absent || p == present && !c.s.req.Replica {
 		return err
 	}
 	refs, err := c.v.refs(id, found)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err != nil && p == present {
 		return err
 	}
 	if err != nil {
@@ -220,18 +245,33 @@ func (c *closure) below(id object.ID, next *table.Sorter) error {
 		if own {
 			continue
 		}
-		p, _, err := c.v.presence(ref)
-		if err != nil {
+		if err := c.meet(ref, next); err != nil {
 			return err
 		}
-		switch p {
-		case absent:
-			c.miss(ref)
-		case waning:
-			if err := next.Add(ref[:]); err != nil {
-				return storeError("sorting in", c.s.scratch.dir, err)
-			}
+	}
+	return nil
+}
+
+// meet looks at one ref of something that is descended.
+func (c *closure) meet(ref object.ID, next *table.Sorter) error {
+	p, _, err := c.v.presence(ref)
+	if err != nil {
+		return err
+	}
+	further := p == waning
+	switch p {
+	case absent:
+		c.miss(ref)
+	case present:
+		if further, err = c.goesBelow(ref); err != nil {
+			return err
 		}
+	}
+	if !further {
+		return nil
+	}
+	if err := next.Add(ref[:]); err != nil {
+		return storeError("sorting in", c.s.scratch.dir, err)
 	}
 	return nil
 }

@@ -20,9 +20,17 @@ const maxRechecks = 6 // a whole prune moves it three times
 // job was committed meanwhile. Committing the manifest that is the job's head
 // already returns the receipt it was given.
 func (s *Session) Commit(ctx context.Context, m *object.Manifest, sealed []byte) (object.Receipt, error) {
+	if s.req.Replica {
+		return object.Receipt{}, object.CodeInvalid.Errorf("this session copies to a replica; it can't commit a snapshot of its own")
+	}
 	if err := s.checkManifest(m, sealed); err != nil {
 		return object.Receipt{}, err
 	}
+	return s.makeSnapshot(ctx, &publication{s: s, m: m, sealed: sealed, id: m.ID()})
+}
+
+// makeSnapshot commits what p describes and was checked.
+func (s *Session) makeSnapshot(ctx context.Context, p *publication) (object.Receipt, error) {
 	s.mu.Lock()
 	err := s.usable()
 	if err == nil {
@@ -32,7 +40,7 @@ func (s *Session) Commit(ctx context.Context, m *object.Manifest, sealed []byte)
 	if err != nil {
 		return object.Receipt{}, err
 	}
-	snap, err := s.commit(ctx, m, sealed)
+	snap, err := s.commit(ctx, p)
 	s.mu.Lock()
 	s.phase = uploading
 	s.refused = errors.Is(err, object.CodeMissing)
@@ -78,8 +86,7 @@ func (s *Session) checkManifest(m *object.Manifest, sealed []byte) error {
 
 // commit does the steps of packnback-repository(5), "Commit", up to the durable
 // head.
-func (s *Session) commit(ctx context.Context, m *object.Manifest, sealed []byte) (*object.Snapshot, error) {
-	p := &publication{s: s, m: m, sealed: sealed, id: m.ID()}
+func (s *Session) commit(ctx context.Context, p *publication) (*object.Snapshot, error) {
 	if snap, err := p.already(ctx); snap != nil || err != nil {
 		return snap, err
 	}
@@ -132,7 +139,11 @@ func (p *publication) attempt(ctx context.Context, v *view, last bool) (snap *ob
 		if !last {
 			return nil, true, nil
 		}
-		if err := p.s.checkClosure(ctx, now, p.m); err != nil {
+		err := p.s.checkClosure(ctx, now, p.m)
+		if err == nil {
+			err = p.build(ctx, now) // a replica's session may have met more
+		}
+		if err != nil {
 			return nil, false, notFoundIsDamage(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type backend struct{ r *repo.Repository }
 
 func (b backend) Open(ctx context.Context, req storetest.Request) (storetest.Session, error) {
-	s, err := b.r.OpenSession(ctx, repo.SessionRequest(req))
+	s, err := b.r.OpenSession(ctx, repo.SessionRequest{Client: req.Client, Job: req.Job, Base: req.Base, Quota: req.Quota, Blind: req.Blind})
 	if err != nil {
 		return nil, err
 	}

@@ -90,12 +90,14 @@ func (p *pruning) writeLink(id object.ID) error {
 		return err
 	}
 	s.Sealed = nil
-	name := snapshotName("links", id)
-	there, err := exists(p.r.fs, name)
-	if err != nil || there {
+	old, err := p.r.readSnapshot("links", id)
+	switch {
+	case err == nil && old.Flags&object.FlagLeftOut == 0:
+		return nil // a prune that was cut off has come as far
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return p.r.replaceFile(name, s.Append(nil))
+	return p.r.replaceFile(snapshotName("links", id), s.Append(nil))
 }
 
 // findStrays looks through the pack folders for files that CURRENT doesn't name;

@@ -66,7 +66,7 @@ func (r *Repository) currentHead(client, job string) (*head, error) {
 		return nil, object.CodeDamaged.Errorf("%s: snapshot %s is not the one that follows %s", headName(client, job), h.next, h.id)
 	}
 	// The process that published it may have died before it was durable.
-	if err := r.syncDirs("snapshots"); err != nil {
+	if err := r.syncDirs("snapshots", "links"); err != nil {
 		return nil, err
 	}
 	h.advance(snap)

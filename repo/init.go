@@ -17,8 +17,9 @@ import (
 
 // InitOptions are Init's choices. The zero value is an ordinary repository.
 type InitOptions struct {
-	Settings map[string]string // settings that differ from their defaults
-	Warn     func(string)      // called with one line for each doubt; nil: nobody wants to know
+	ID       object.RepositoryID // of the repository that this is to be a replica of; zero: a new one
+	Settings map[string]string   // settings that differ from their defaults
+	Warn     func(string)        // called with one line for each doubt; nil: nobody wants to know
 }
 
 // Init makes a repository in the folder dir, which is made if it isn't there,
@@ -53,8 +54,10 @@ func Init(ctx context.Context, dir string, opt InitOptions) (*Repository, error)
 	if err != nil {
 		return nil, err
 	}
-	var id object.RepositoryID
-	rand.Read(id[:])
+	id := opt.ID
+	if id == (object.RepositoryID{}) {
+		rand.Read(id[:])
+	}
 	if err := initFS(ctx, fsys, dir, id, opt.Settings); err != nil {
 		return nil, err
 	}

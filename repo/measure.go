@@ -105,7 +105,7 @@ type gone struct {
 // anew.
 func (p *publication) weigh(ctx context.Context, v *view) error {
 	p.gone = gone{}
-	if p.m.Prev.IsZero() {
+	if p.m.Prev.IsZero() || p.envelope != nil {
 		return nil
 	}
 	prev, err := p.s.r.findSnapshot(p.m.Prev)

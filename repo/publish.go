@@ -24,10 +24,14 @@ type publication struct {
 	ids      uint64 // of the visible set
 	snapshot string // built snapshot file, "" while there is none
 	gone     gone
+
+	envelope *object.Snapshot // of a snapshot that is copied from another repository; else nil
+	kept     *object.Snapshot // its link, when it stands in the chain before the head
+	times    map[int64]bool   // at which others were received, as far as that matters
 }
 
 // already returns the snapshot if it is the job's head: the answer to an
-// earlier commit was lost.
+// earlier commit was lost. A copied one may be anywhere in the chain.
 func (p *publication) already(ctx context.Context) (*object.Snapshot, error) {
 	gc, err := p.s.r.lockGC(ctx, shared)
 	if err != nil {
@@ -40,8 +44,13 @@ func (p *publication) already(ctx context.Context) (*object.Snapshot, error) {
 	}
 	defer lock.Unlock()
 	h, err := p.s.r.currentHead(p.m.Client, p.m.Job)
-	if err != nil || h.id != p.id {
+	switch {
+	case err != nil:
 		return nil, err
+	case p.envelope != nil:
+		return p.alreadyCopied()
+	case h.id != p.id:
+		return nil, nil
 	}
 	return p.s.r.findSnapshot(p.id)
 }
@@ -49,10 +58,16 @@ func (p *publication) already(ctx context.Context) (*object.Snapshot, error) {
 // build writes the segment and the visible set of the session's own puts, once
 // for all attempts.
 func (p *publication) build(ctx context.Context, v *view) error {
-	if p.segment != "" || p.visible != "" || p.s.own.Len() == 0 {
+	built := p.segment != "" || p.visible != ""
+	if p.envelope != nil {
+		if err := p.buildMet(); err != nil {
+			return err
+		}
+	}
+	if built || p.s.own.Len() == 0 {
 		return nil
 	}
-	if err := p.buildSegment(ctx, v); err != nil {
+	if err := p.buildSegment(ctx, v); err != nil || p.envelope != nil {
 		return err
 	}
 	tmp := p.s.scratch.file("visible")
@@ -145,7 +160,12 @@ func (p *publication) publish(ctx context.Context) (*object.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkHead(h); err != nil {
+	if p.envelope != nil {
+		err = p.checkPlace(h)
+	} else {
+		err = p.checkHead(h)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if h.seq == 0 {
@@ -164,13 +184,18 @@ func (p *publication) publish(ctx context.Context) (*object.Snapshot, error) {
 
 func (p *publication) checkHead(h *head) error {
 	if h.id == p.m.Prev && h.seq+1 == p.m.Seq {
-		if len(h.visible) >= maxVisible {
-			return object.CodeBusy.Errorf("job %s/%s has %d visible sets, the limit is %d; run `packnback prune`", h.client, h.job, len(h.visible), maxVisible)
-		}
-		return nil
+		return h.checkRoom()
 	}
 	return object.CodeHeadMoved.Errorf("the newest snapshot of %s/%s is number %d (%s), and this one would follow number %d (%s); run the backup again",
 		h.client, h.job, h.seq, h.id.Short(), p.m.Seq-1, p.m.Prev.Short())
+}
+
+// checkRoom refuses one more visible set than a head may have.
+func (h *head) checkRoom() error {
+	if len(h.visible) >= maxVisible {
+		return object.CodeBusy.Errorf("job %s/%s has %d visible sets, the limit is %d; run `packnback prune`", h.client, h.job, len(h.visible), maxVisible)
+	}
+	return nil
 }
 
 // enterCurrent makes the upload's packs part of the repository and gives the
@@ -185,13 +210,21 @@ func (p *publication) enterCurrent(ctx context.Context, h *head) (*object.Snapsh
 			}
 			cur.segments = append(cur.segments, ref)
 		}
-		snap.Received = cur.receive(p.s.r.now())
+		if p.envelope != nil {
+			snap.Received = p.receive(cur)
+		} else {
+			snap.Received = cur.receive(p.s.r.now())
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.measure(h, snap)
+	if p.envelope != nil {
+		snap.Flags, snap.Measures = p.envelope.Flags, p.envelope.Measures
+	} else {
+		p.measure(h, snap)
+	}
 	p.snapshot = p.s.scratch.file("snapshot")
 	return snap, createFile(p.s.r.fs, p.snapshot, snap.Append(nil))
 }
@@ -200,6 +233,9 @@ func (p *publication) enterCurrent(ctx context.Context, h *head) (*object.Snapsh
 // says what is about to come, the second that it has. The caller holds
 // head.lock.
 func (p *publication) link(h *head, snap *object.Snapshot) error {
+	if p.kept != nil {
+		return p.unlinkKept()
+	}
 	r := p.s.r
 	h = h.clone()
 	h.next = p.id

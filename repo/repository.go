@@ -24,6 +24,7 @@ type Repository struct {
 	tune    tuning
 	machine machineID
 	files   *pack.Files
+	times   snapshotTimes
 
 	mu     sync.Mutex // guards what follows
 	cfg    *config

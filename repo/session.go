@@ -32,6 +32,17 @@ type SessionRequest struct {
 	Base        object.ID // snapshot that the sender's cache is bound to; zero: none
 	Quota       uint64    // bytes the client may use in all; 0: no limit
 	Blind       bool      // nothing is visible but the session's own puts
+	Replica     bool      // the snapshot is copied from another repository: see CommitReplica
+}
+
+func (req *SessionRequest) sort() sessionSort {
+	switch {
+	case req.Replica:
+		return copyingSession
+	case req.Blind:
+		return blindSession
+	}
+	return plainSession
 }
 
 // Session is one upload. Have, Put, Durable and Checkpoint may be called by
@@ -45,6 +56,7 @@ type Session struct {
 	scratch  *scratch
 	standing object.Standing
 	visible  *visibleSet // empty when blind
+	suspect  bool        // a repair has put something aside when the session opened
 	durable  atomic.Uint64
 
 	saving sync.Mutex // held while a checkpoint is made; before mu
@@ -63,6 +75,7 @@ type Session struct {
 
 	own      *index.Collector // what this session has stored, adopted packs included
 	needs    *table.Sorter    // ids that the own objects refer to
+	met      *table.Sorter    // ids that the commit check of a replica's session met in CURRENT; nil for others
 	lastKeys [3]object.ID     // key object last seen, by class
 	packs    []*ownPack       // all of them, oldest first
 	open     [3]*ownPack      // being written, by pack.Type
@@ -99,6 +112,9 @@ func (r *Repository) OpenSession(ctx context.Context, req SessionRequest) (*Sess
 	if err := errors.Join(object.CheckName("client", req.Client), object.CheckName("job", req.Job)); err != nil {
 		return nil, object.CodeInvalid.Errorf("%w", err)
 	}
+	if req.Blind && req.Replica {
+		return nil, object.CodeInvalid.Errorf("a session that copies to a replica can't be blind")
+	}
 	s := &Session{r: r, req: req, opened: r.now(), visible: new(visibleSet),
 		kick: make(chan struct{}, 1), fresh: map[string]bool{}} // one kick waits while a checkpoint is made
 	s.room.L = &s.mu
@@ -129,6 +145,11 @@ func (s *Session) start(ctx context.Context) error {
 	}
 	if s.needs, err = table.NewSorter(s.r.fs, s.scratch.file("needs"), rootLayout, s.r.tune.sorterMemory); err != nil {
 		return storeError("sorting in", s.scratch.dir, err)
+	}
+	if s.req.Replica {
+		if s.met, err = table.NewSorter(s.r.fs, s.scratch.file("met"), rootLayout, descendMemory); err != nil {
+			return storeError("sorting in", s.scratch.dir, err)
+		}
 	}
 	if err := s.admit(ctx); err != nil {
 		return err
@@ -171,7 +192,7 @@ func (s *Session) admit(ctx context.Context) error {
 	}
 	s.file, err = s.r.createSessionFile(ctx, sessionHeader{
 		repository: s.r.id, machine: s.r.machine, opened: s.opened,
-		blind: s.req.Blind, client: s.req.Client, job: s.req.Job,
+		sort: s.req.sort(), client: s.req.Client, job: s.req.Job,
 	})
 	return err
 }
@@ -193,6 +214,11 @@ func (s *Session) pin(ctx context.Context) error {
 		return err
 	}
 	s.standing = object.Standing{Repository: s.r.id, Session: s.file.id, Seq: h.seq, Head: h.id}
+	// Where something was found bad or lost the base may have holes that no ref
+	// of a new object shows. A sender without a base asks about all it relies on.
+	if s.suspect, err = s.r.repaired(); err != nil {
+		return err
+	}
 	if h.seq > 0 && !s.req.Blind {
 		there, err := exists(s.r.fs, snapshotName("snapshots", h.id))
 		if err != nil {
@@ -200,13 +226,7 @@ func (s *Session) pin(ctx context.Context) error {
 		}
 		if there {
 			s.base = h.id
-			// Where something was found bad or lost the base may have holes that no ref
-			// of a new object shows. A sender without a base asks about all it relies on.
-			repaired, err := s.r.repaired()
-			if err != nil {
-				return err
-			}
-			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil && !repaired
+			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil && !s.suspect
 		}
 	}
 	return s.file.append(generationRecord(s.generation, s.base))
@@ -254,64 +274,6 @@ func (s *Session) usable() error {
 		return object.CodeInvalid.Errorf("the upload is over")
 	}
 	return nil
-}
-
-// Have reports for each id whether the upload may rely on it: whether it is
-// visible to the client and job, and at a live location. Everything else is
-// answered with false, whether or not the store has it. At most 4096 ids.
-func (s *Session) Have(ctx context.Context, ids []object.ID) ([]bool, error) {
-	if len(ids) > maxAsked {
-		return nil, object.CodeInvalid.Errorf("%d ids in one question, the limit is %d", len(ids), maxAsked)
-	}
-	v, err := s.viewNow()
-	if err != nil {
-		return nil, err
-	}
-	defer v.release()
-	have := make([]bool, len(ids))
-	for i, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return nil, interrupted(err)
-		}
-		if have[i], err = s.stored(id); err == nil && !have[i] {
-			have[i], err = s.known(v, id)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return have, nil
-}
-
-// viewNow returns the view that the session answers by. The caller releases it.
-func (s *Session) viewNow() (*view, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return nil, err
-	}
-	return s.view.retain(), nil
-}
-
-// stored reports whether the session has stored id itself.
-func (s *Session) stored(id object.ID) (bool, error) {
-	_, ok, err := s.own.Find(id)
-	if err != nil {
-		return false, storeError("sorting in", s.scratch.dir, err)
-	}
-	return ok, nil
-}
-
-// known reports whether id is visible through the job's head and live in v.
-// Without the first nothing is looked up: an answer, and the time it takes,
-// must not depend on what else the store holds.
-func (s *Session) known(v *view, id object.ID) (bool, error) {
-	visible, err := s.visible.has(id)
-	if err != nil || !visible {
-		return false, err
-	}
-	p, _, err := v.presence(id)
-	return p == present, err
 }
 
 // Close ends the session. Without a commit the upload is kept, as far as it is
@@ -378,6 +340,9 @@ func (s *Session) release() error {
 	}
 	if s.needs != nil {
 		errs = append(errs, s.needs.Close())
+	}
+	if s.met != nil {
+		errs = append(errs, s.met.Close())
 	}
 	errs = append(errs, s.visible.close())
 	if s.view != nil {

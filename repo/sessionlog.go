@@ -34,13 +34,22 @@ const (
 // "SESSIONS".
 type machineID [16]byte
 
+// sessionSort says what a session may rely on.
+type sessionSort uint8
+
+const (
+	plainSession   sessionSort = 0 // what the job's head makes visible
+	blindSession   sessionSort = 1 // nothing but its own puts
+	copyingSession sessionSort = 2 // whatever is live: it copies to a replica
+)
+
 // sessionHeader begins a session file.
 type sessionHeader struct {
 	repository  object.RepositoryID
 	id          object.SessionID
 	machine     machineID
 	opened      int64
-	blind       bool
+	sort        sessionSort
 	client, job string
 }
 
@@ -91,11 +100,7 @@ func (h *sessionHeader) append(dst []byte) []byte {
 	dst = append(dst, h.id[:]...)
 	dst = append(dst, h.machine[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.opened))
-	blind := byte(0)
-	if h.blind {
-		blind = 1
-	}
-	dst = append(dst, blind)
+	dst = append(dst, byte(h.sort))
 	dst = appendName(dst, h.client)
 	dst = appendName(dst, h.job)
 	return appendSum(dst, start)
@@ -133,8 +138,7 @@ func unmarshalSessionHeader(b []byte) (h sessionHeader, size int, sum uint64, er
 	h.id = f.session()
 	copy(h.machine[:], f.take(len(h.machine)))
 	h.opened = int64(f.uint64())
-	blind := f.uint8()
-	h.blind = blind == 1
+	h.sort = sessionSort(f.uint8())
 	if h.client, err = f.name("client"); err != nil {
 		return h, 0, 0, err
 	}
@@ -144,8 +148,8 @@ func unmarshalSessionHeader(b []byte) (h sessionHeader, size int, sum uint64, er
 	if err := f.end(); err != nil {
 		return h, 0, 0, err
 	}
-	if blind > 1 {
-		return h, 0, 0, fmt.Errorf("%w: blind is %d", object.ErrMalformed, blind)
+	if h.sort > copyingSession {
+		return h, 0, 0, fmt.Errorf("%w: session of sort %d", object.ErrMalformed, h.sort)
 	}
 	return h, size, sum, nil
 }

@@ -24,7 +24,8 @@ const (
 	FlagNewSigner Flags = 1 << 3 // signed by another key than the one before
 	FlagCleared   Flags = 1 << 4 // an administrator has acknowledged the snapshot
 	FlagForgotten Flags = 1 << 5 // only the signed link is left (see Snapshot.Forgotten)
-	flagsKnown    Flags = 1<<6 - 1
+	FlagLeftOut   Flags = 1 << 6 // not copied to this replica; only the signed link is here
+	flagsKnown    Flags = 1<<7 - 1
 )
 
 // Unusual reports whether a snapshot with flags f brakes retention.
@@ -52,7 +53,7 @@ type Snapshot struct {
 	Forgotten int64 // store's clock when it was forgotten; 0 while it is not
 	Measures  Measures
 	Manifest  *Manifest
-	Sealed    []byte // the manifest's sealed part; nil once only the link is left
+	Sealed    []byte // the manifest's sealed part; nil where only the link is left
 }
 
 // ID returns the snapshot's id.
@@ -102,7 +103,7 @@ func UnmarshalSnapshot(b []byte) (*Snapshot, error) {
 	if err := d.end("snapshot"); err != nil {
 		return nil, err
 	}
-	if s.Flags&^flagsKnown != 0 || (s.Flags&FlagForgotten != 0) != (s.Forgotten != 0) {
+	if s.Flags&^flagsKnown != 0 || (s.Flags&FlagForgotten != 0) != (s.Forgotten != 0) || s.Flags&FlagLeftOut != 0 && s.Forgotten != 0 {
 		return nil, fmt.Errorf("%w snapshot: unknown or contradictory flags %#x", ErrMalformed, uint32(s.Flags))
 	}
 	var err error
@@ -113,11 +114,14 @@ func UnmarshalSnapshot(b []byte) (*Snapshot, error) {
 		return nil, fmt.Errorf("%w snapshot: sealed part of %d bytes", ErrMalformed, len(sealed))
 	}
 	if len(sealed) > 0 {
+		if s.Flags&FlagLeftOut != 0 {
+			return nil, fmt.Errorf("%w snapshot: left out, with a sealed part", ErrMalformed)
+		}
 		if HashID(sealed) != s.Manifest.SealedHash {
 			return nil, fmt.Errorf("%w snapshot: sealed part is not the one the manifest names", ErrMalformed)
 		}
 		s.Sealed = sealed
-	} else if s.Flags&FlagForgotten == 0 {
+	} else if s.Flags&(FlagForgotten|FlagLeftOut) == 0 {
 		return nil, fmt.Errorf("%w snapshot: no sealed part", ErrMalformed)
 	}
 	return s, nil

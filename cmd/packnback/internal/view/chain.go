@@ -57,6 +57,7 @@ type link struct {
 	id, prev            object.ID
 	signer              SigningKey
 	received, forgotten int64
+	leftOut             bool   // of the replica, when it was copied
 	bad                 string // why the link is not to be believed
 }
 
@@ -109,7 +110,7 @@ func VerifyChains(ctx context.Context, c ChainCheck, report func(Finding)) (*Kno
 
 func (c ChainCheck) link(s *object.Snapshot) link {
 	m := s.Manifest
-	l := link{seq: m.Seq, id: m.ID(), prev: m.Prev, signer: m.Signer, received: s.Received, forgotten: s.Forgotten}
+	l := link{seq: m.Seq, id: m.ID(), prev: m.Prev, signer: m.Signer, received: s.Received, forgotten: s.Forgotten, leftOut: s.Flags&object.FlagLeftOut != 0}
 	switch {
 	case m.Repository != c.Repository:
 		l.bad = fmt.Sprintf("was made for repository %s, not for this one (%s)", m.Repository, c.Repository)
@@ -147,8 +148,9 @@ func (v *chainVerdict) send(f Finding, l *link) {
 }
 
 func (v *chainVerdict) check(links []link) {
-	slices.SortFunc(links, func(a, b link) int { return cmp.Or(cmp.Compare(a.seq, b.seq), a.id.Compare(b.id)) })
-	// A snapshot that was forgotten and is back (unforget) is listed twice.
+	slices.SortStableFunc(links, func(a, b link) int { return cmp.Or(cmp.Compare(a.seq, b.seq), a.id.Compare(b.id)) })
+	// A snapshot that was forgotten and is back (unforget) is listed twice, the
+	// live one first.
 	links = slices.CompactFunc(links, func(a, b link) bool { return a.id == b.id })
 	good := links[:0:0]
 	for i := range links {
@@ -186,6 +188,9 @@ func (v *chainVerdict) order(links []link) {
 		}
 		if l.forgotten != 0 {
 			v.say(Note, l, "snapshot %s was forgotten at %s", l.id.Short(), time.Unix(0, l.forgotten).UTC().Format(time.RFC3339))
+		}
+		if l.leftOut {
+			v.say(Note, l, "snapshot %s was not copied to this replica", l.id.Short())
 		}
 		prev = *l
 	}
@@ -225,7 +230,7 @@ func (v *chainVerdict) memory(links []link) {
 	at, found := slices.BinarySearchFunc(links, h.Seq, func(l link, seq uint64) int { return cmp.Compare(l.seq, seq) })
 	switch {
 	case !found && (len(links) == 0 || links[len(links)-1].seq < h.Seq):
-		v.say(Damage, nil, "the store has no snapshot number %d (%s) any more, which was verified here before: it was rolled back", h.Seq, h.Snapshot.Short())
+		v.say(Damage, nil, "the store has no snapshot number %d (%s) any more, which was verified here before: it was rolled back, or is a replica that is behind", h.Seq, h.Snapshot.Short())
 	case found && links[at].id != h.Snapshot:
 		v.say(Damage, &links[at], "number %d was %s when it was verified here before, and is %s now: history was rewritten", h.Seq, h.Snapshot.Short(), links[at].id.Short())
 	}
