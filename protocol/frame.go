@@ -29,6 +29,8 @@ const (
 	TypeCheckpoint Type = 0x06
 	TypeCommit     Type = 0x07
 	TypeClose      Type = 0x08
+	TypeReplicate  Type = 0x09
+	TypeReplica    Type = 0x0a
 	TypeSnapshots  Type = 0x10
 	TypeLookup     Type = 0x11
 	TypeLinks      Type = 0x12
@@ -54,7 +56,7 @@ const (
 
 var typeNames = map[Type]string{
 	TypeHello: "Hello", TypeAlive: "Alive", TypeOpen: "Open", TypePut: "Put", TypeHave: "Have",
-	TypeCheckpoint: "Checkpoint", TypeCommit: "Commit", TypeClose: "Close", TypeSnapshots: "Snapshots",
+	TypeCheckpoint: "Checkpoint", TypeCommit: "Commit", TypeClose: "Close", TypeReplicate: "Replicate", TypeReplica: "Replica", TypeSnapshots: "Snapshots",
 	TypeLookup: "Lookup", TypeLinks: "Links", TypePush: "Push", TypeFetch: "Fetch", TypeWindow: "Window",
 	TypeCancel: "Cancel", TypeAdminister: "Administer",
 	TypeWelcome: "Welcome", TypeStoreAlive: "Alive", TypeError: "Error", TypeDone: "Done", TypeOpened: "Opened",

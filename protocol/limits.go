@@ -67,6 +67,8 @@ var limits = map[Type]int{
 	TypeCheckpoint: number,
 	TypeCommit:     number + 2 + object.MaxLink + object.MaxSealedPart,
 	TypeClose:      number,
+	TypeReplicate:  number + 2*(1+object.MaxName),
+	TypeReplica:    number + object.MaxSnapshot,
 	TypeSnapshots:  number + 4,
 	TypeLookup:     number + 4 + object.IDSize,
 	TypeLinks:      number + 4,

@@ -115,6 +115,10 @@ func Unmarshal(t Type, b []byte) (Message, error) {
 		return message(UnmarshalHeld(b))
 	case TypeCommit:
 		return message(UnmarshalCommit(b))
+	case TypeReplicate:
+		return message(UnmarshalReplicate(b))
+	case TypeReplica:
+		return message(UnmarshalReplica(b))
 	case TypeCommitted:
 		return message(UnmarshalCommitted(b))
 	case TypeSnapshots, TypeLinks:

@@ -45,8 +45,38 @@ func carried() []struct {
 			func(b []byte) ([]byte, error) { v, err := UnmarshalJobStatus(b); return v.Append(nil), err }},
 		{"status", (&Status{1, 2, 3, 4}).Append(nil),
 			func(b []byte) ([]byte, error) { v, err := UnmarshalStatus(b); return v.Append(nil), err }},
+		{"replica", (&ReplicaArguments{ID: object.RepositoryID{1}, Settings: []Setting{{Key: "grace", Value: "1h"}}}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalReplicaArguments(b); return v.Append(nil), err }},
+		{"links", AppendLinks(nil, sampleLinks()),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalLinks(b); return AppendLinks(nil, v), err }},
+		{"links result", (&LinksResult{7}).Append(nil),
+			func(b []byte) ([]byte, error) { v, err := UnmarshalLinksResult(b); return v.Append(nil), err }},
 		{"ids", AppendIDs(nil, []object.ID{id(1), id(2)}),
 			func(b []byte) ([]byte, error) { v, err := UnmarshalIDs(b); return AppendIDs(nil, v), err }},
+	}
+}
+
+func sampleLinks() []*object.Snapshot {
+	return []*object.Snapshot{
+		{Received: 1, Manifest: sampleManifest(), Flags: object.FlagLeftOut},
+		{Received: 2, Manifest: sampleManifest(), Flags: object.FlagForgotten, Forgotten: 3},
+	}
+}
+
+// TestOperationsRefuse has what no administrator of a replica may send.
+func TestOperationsRefuse(t *testing.T) {
+	live := &object.Snapshot{Received: 1, Manifest: sampleManifest(), Sealed: []byte("sealed")}
+	trashed := &object.Snapshot{Received: 1, Manifest: sampleManifest(), Sealed: []byte("sealed"), Flags: object.FlagForgotten, Forgotten: 2}
+	for name, b := range map[string][]byte{
+		"none": nil, "a live one": AppendLinks(nil, []*object.Snapshot{live}), "a sealed part": AppendLinks(nil, []*object.Snapshot{trashed}),
+		"a length beyond what a link can have": append([]byte{2, 61}, make([]byte, 573)...),
+	} {
+		if l, err := UnmarshalLinks(b); err == nil {
+			t.Errorf("links, %s: accepted as %d", name, len(l))
+		}
+	}
+	if _, err := UnmarshalReplicaArguments((&ReplicaArguments{}).Append(nil)); err == nil {
+		t.Error("a replica of no repository was accepted")
 	}
 }
 

@@ -76,6 +76,11 @@ func vectors() []vector {
 	bad("object-number-0", "request number 0", &Object{1, sampleRecord()}, "malformed", set(3, 0))
 	bad("commit-no-sealed", "no sealed part", &Commit{1, sampleManifest(), nil}, "malformed", func(b []byte) []byte { return b })
 	bad("commit-length", "manifest length beyond the payload", &Commit{1, sampleManifest(), []byte("sealed")}, "malformed", set(4, 0xff))
+	live := &object.Snapshot{Received: 1, Manifest: sampleManifest(), Sealed: []byte("sealed")}
+	link := &object.Snapshot{Received: 1, Manifest: sampleManifest(), Flags: object.FlagLeftOut}
+	bad("replicate-cut", "the job cut short", &Replicate{Number: 1, Client: "web1", Job: "default"}, "malformed", less)
+	bad("replica-link", "a link where a snapshot belongs", &Replica{1, link}, "malformed", func(b []byte) []byte { return b })
+	bad("replica-checksum", "a bit of the snapshot flipped", &Replica{1, live}, "checksum", func(b []byte) []byte { b[20] ^= 1; return b })
 	bad("push-window-0", "window 0", &Seek{Push: true, Number: 1, Window: 1}, "malformed", set(7, 0))
 	bad("snapshots-window", "window beyond 64 MiB", &List{Number: 1, Window: MaxWindow}, "malformed", set(7, 1))
 	bad("window-0", "0 bytes more", &Window{1, 1}, "malformed", set(7, 0))

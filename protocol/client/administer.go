@@ -37,7 +37,11 @@ func (c *Conn) administer(ctx context.Context, op protocol.Operation, arguments 
 // Init makes the repository that the connection is about, with settings that
 // differ from their defaults. It returns the store's doubts about the place.
 func (c *Conn) Init(ctx context.Context, settings []protocol.Setting) (warnings []string, err error) {
-	result, err := c.administer(ctx, protocol.OpInit, protocol.AppendSettings(nil, settings), nil)
+	return c.init(ctx, protocol.OpInit, protocol.AppendSettings(nil, settings))
+}
+
+func (c *Conn) init(ctx context.Context, op protocol.Operation, arguments []byte) (warnings []string, err error) {
+	result, err := c.administer(ctx, op, arguments, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,13 @@ type Session struct {
 // the caller's cache describes, zero for none. A connection has one upload at a
 // time.
 func (c *Conn) OpenSession(ctx context.Context, client, job string, base object.ID) (*Session, error) {
+	return c.openSession(ctx, func(n uint32) protocol.Message {
+		return &protocol.Open{Number: n, Client: client, Job: job, Base: base}
+	})
+}
+
+// openSession begins the upload that open asks for by its number.
+func (c *Conn) openSession(ctx context.Context, open func(n uint32) protocol.Message) (*Session, error) {
 	s := &Session{c: c}
 	c.mu.Lock()
 	if c.session != nil {
@@ -38,7 +45,7 @@ func (c *Conn) OpenSession(ctx context.Context, client, job string, base object.
 	c.mu.Unlock()
 	m, err := c.ask(ctx, func(n uint32) protocol.Message {
 		s.number = n
-		return &protocol.Open{Number: n, Client: client, Job: job, Base: base}
+		return open(n)
 	})
 	if err == nil {
 		err = s.opened(m)
@@ -194,11 +201,16 @@ func (s *Session) Commit(ctx context.Context, manifest *object.Manifest, sealed 
 	if err != nil {
 		return object.Receipt{}, err
 	}
+	return s.receipt(m, manifest.ID())
+}
+
+// receipt reads the answer to the commit of the snapshot want.
+func (s *Session) receipt(m protocol.Message, want object.ID) (object.Receipt, error) {
 	committed, ok := m.(*protocol.Committed)
 	if !ok {
 		return object.Receipt{}, s.c.broke(m, protocol.TypeCommit)
 	}
-	if want := manifest.ID(); committed.Receipt.Snapshot != want {
+	if committed.Receipt.Snapshot != want {
 		err := fmt.Errorf("%w message: the store committed snapshot %s instead of %s", object.ErrMalformed, committed.Receipt.Snapshot.Short(), want.Short())
 		s.c.fail(err)
 		return object.Receipt{}, err

@@ -26,7 +26,7 @@ func (c *conn) administer(ctx context.Context, b []byte) error {
 		err = object.CodeVersion.Errorf("this store does not know %s; update packnback there", m.Operation)
 	case c.granted&need != need:
 		err = c.refusal(m.Operation.String())
-	case m.Operation == protocol.OpInit:
+	case m.Operation == protocol.OpInit, m.Operation == protocol.OpInitReplica:
 		return c.init(ctx, m)
 	case c.repo == nil:
 		err = c.absent()
@@ -59,13 +59,19 @@ func (c *conn) init(ctx context.Context, m *protocol.Administer) error {
 	if c.repo != nil {
 		return c.fail(ctx, m.Number, object.CodeExists.Errorf("there is a repository at %q already", c.dir))
 	}
-	settings, err := protocol.UnmarshalSettings(m.Arguments)
+	a := new(protocol.ReplicaArguments)
+	var err error
+	if m.Operation == protocol.OpInitReplica {
+		a, err = protocol.UnmarshalReplicaArguments(m.Arguments)
+	} else {
+		a.Settings, err = protocol.UnmarshalSettings(m.Arguments)
+	}
 	if err != nil {
 		return err
 	}
 	var warnings []string
 	err = c.life.work(func() error {
-		repo, doubts, err := c.store.Init(ctx, c.dir, settings)
+		repo, doubts, err := c.store.Init(ctx, c.dir, a.ID, a.Settings)
 		if err == nil {
 			c.repo, warnings = repo, doubts
 		}

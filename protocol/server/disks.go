@@ -21,9 +21,9 @@ func (Disks) Open(ctx context.Context, dir string) (Repository, error) {
 }
 
 // Init makes a repository in the folder dir.
-func (Disks) Init(ctx context.Context, dir string, settings []protocol.Setting) (Repository, []string, error) {
+func (Disks) Init(ctx context.Context, dir string, id object.RepositoryID, settings []protocol.Setting) (Repository, []string, error) {
 	var warnings []string
-	opt := repo.InitOptions{Settings: make(map[string]string), Warn: func(w string) { warnings = append(warnings, w) }}
+	opt := repo.InitOptions{ID: id, Settings: make(map[string]string), Warn: func(w string) { warnings = append(warnings, w) }}
 	for _, s := range settings {
 		opt.Settings[s.Key] = s.Value
 	}
@@ -41,6 +41,7 @@ type disk struct{ *repo.Repository }
 func (d disk) OpenUpload(ctx context.Context, request Request) (Upload, error) {
 	s, err := d.OpenSession(ctx, repo.SessionRequest{
 		Client: request.Client, Job: request.Job, Base: request.Base, Quota: request.Quota, Blind: request.Blind,
+		Replica: request.Replica,
 	})
 	if err != nil {
 		return nil, err
@@ -73,6 +74,7 @@ var operations = map[protocol.Operation]func(ctx context.Context, r *repo.Reposi
 	protocol.OpPrune:       prune,
 	protocol.OpStatus:      status,
 	protocol.OpRepairPacks: repairPacks,
+	protocol.OpAddLinks:    addLinks,
 }
 
 // bare refuses arguments where there are none.

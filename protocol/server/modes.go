@@ -34,6 +34,8 @@ var needs = map[protocol.Type]protocol.Permissions{
 	protocol.TypeCheckpoint: protocol.MayUpload,
 	protocol.TypeCommit:     protocol.MayUpload,
 	protocol.TypeClose:      protocol.MayUpload,
+	protocol.TypeReplicate:  protocol.MayUpload | protocol.MayRead | protocol.MayAdminister,
+	protocol.TypeReplica:    protocol.MayUpload | protocol.MayRead | protocol.MayAdminister,
 	protocol.TypeSnapshots:  protocol.MayRead,
 	protocol.TypeLookup:     protocol.MayRead,
 	protocol.TypeLinks:      protocol.MayRead,
@@ -61,6 +63,8 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpPrune:       protocol.MayAdminister,
 	protocol.OpStatus:      protocol.MayRead,
 	protocol.OpRepairPacks: protocol.MayAdminister,
+	protocol.OpInitReplica: protocol.MayAdminister,
+	protocol.OpAddLinks:    protocol.MayAdminister,
 }
 
 // doing says in a user's words what a message asks for.
@@ -71,6 +75,8 @@ var doing = map[protocol.Type]string{
 	protocol.TypeCheckpoint: "uploading",
 	protocol.TypeCommit:     "uploading",
 	protocol.TypeClose:      "uploading",
+	protocol.TypeReplicate:  "copying to a replica",
+	protocol.TypeReplica:    "copying to a replica",
 	protocol.TypeSnapshots:  "listing snapshots",
 	protocol.TypeLookup:     "reading snapshots",
 	protocol.TypeLinks:      "listing snapshots",

@@ -38,6 +38,10 @@ func (c *conn) receive(ctx context.Context, h protocol.Header) error {
 		return c.commit(ctx, b)
 	case protocol.TypeClose:
 		return c.close(ctx, b)
+	case protocol.TypeReplicate:
+		return c.replicate(ctx, b)
+	case protocol.TypeReplica:
+		return c.replica(ctx, b)
 	case protocol.TypeSnapshots, protocol.TypeLinks:
 		return c.list(ctx, h.Type, b)
 	case protocol.TypeLookup, protocol.TypePush:

@@ -17,6 +17,8 @@ type Upload interface {
 	Durable() uint64
 	Checkpoint(ctx context.Context) error
 	Commit(ctx context.Context, manifest *object.Manifest, sealed []byte) (object.Receipt, error)
+	// CommitReplica ends an upload that was opened with Replica.
+	CommitReplica(ctx context.Context, snap *object.Snapshot) (object.Receipt, error)
 	Close() error
 }
 
@@ -49,6 +51,7 @@ type Request struct {
 	Base        object.ID
 	Quota       uint64 // bytes; 0 not limited
 	Blind       bool
+	Replica     bool // the upload copies a snapshot of another repository
 }
 
 // Store finds repositories.
@@ -56,6 +59,7 @@ type Store interface {
 	// Open opens the repository in the folder dir; object.CodeNoRepo says that
 	// there is none.
 	Open(ctx context.Context, dir string) (Repository, error)
-	// Init makes one there. It returns its doubts about the place.
-	Init(ctx context.Context, dir string, settings []protocol.Setting) (Repository, []string, error)
+	// Init makes one there, with that id unless it is zero. It returns its doubts
+	// about the place.
+	Init(ctx context.Context, dir string, id object.RepositoryID, settings []protocol.Setting) (Repository, []string, error)
 }

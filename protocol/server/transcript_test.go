@@ -55,6 +55,7 @@ func sessions() []session {
 		Recipients: id(0x33), SealedHash: object.HashID([]byte("a sealed part")), Time: 1790000000000000000,
 	})
 	hello := step{&protocol.Hello{Lowest: 1, Highest: 1, Program: "example"}, 1}
+	open2 := step{&protocol.Open{Number: 5, Client: "web1", Job: "default"}, 1}
 	open := step{&protocol.Open{Number: 1, Client: "web1", Job: "default"}, 1}
 	bare := func(kind protocol.Type, n uint32, answers int) step {
 		return step{&protocol.Bare{Kind: kind, Number: n}, answers}
@@ -79,6 +80,18 @@ func sessions() []session {
 			{&protocol.Window{Number: 8, More: 1 << 20}, 2},
 			{&protocol.Fetch{Number: 9, Window: 1 << 20, IDs: []object.ID{id(0x44)}}, 1},
 			{&protocol.Administer{Number: 10, Window: 1 << 20, Operation: protocol.OpSettings}, 1},
+		}, false},
+		{"replica", full, []step{
+			hello, {&protocol.Replicate{Number: 1, Client: "web1", Job: "default"}, 1}, {&protocol.Have{Number: 2, IDs: []object.ID{chunk.ID, root.ID}}, 1},
+			{&protocol.Put{Record: keyObject}, 0}, {&protocol.Put{Record: chunk}, 0}, {&protocol.Put{Record: root}, 0},
+			{&protocol.Replica{Number: 3, Snapshot: &object.Snapshot{Received: 1790000000000000001, Flags: object.FlagMostlyNew, Manifest: m, Sealed: []byte("a sealed part")}}, 1},
+			bare(protocol.TypeClose, 4, 1), open2, {&protocol.Replica{Number: 6, Snapshot: &object.Snapshot{Received: 1, Manifest: m, Sealed: []byte("a sealed part")}}, 1},
+		}, false},
+		{"replica-refused", opt, []step{
+			hello, {&protocol.Replicate{Number: 1, Client: "web1", Job: "default"}, 1},
+			{&protocol.Replica{Number: 2, Snapshot: &object.Snapshot{Received: 1, Manifest: m, Sealed: []byte("a sealed part")}}, 1},
+			{&protocol.Administer{Number: 3, Window: 1, Operation: protocol.OpInitReplica}, 1},
+			{&protocol.Administer{Number: 4, Window: 1, Operation: protocol.OpAddLinks}, 1},
 		}, false},
 		{"refused", opt, []step{
 			hello, {&protocol.Open{Number: 1, Client: "web2", Job: "default"}, 1}, bare(protocol.TypeClose, 2, 1),

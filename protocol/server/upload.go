@@ -31,28 +31,34 @@ func (c *conn) open(ctx context.Context, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.number(m.Number); err != nil {
+	request, err := c.opt.request(m)
+	return c.openUpload(ctx, m.Number, request, err)
+}
+
+// openUpload answers request n for an upload, which err refuses already unless
+// it is nil.
+func (c *conn) openUpload(ctx context.Context, n uint32, request Request, err error) error {
+	if err := c.number(n); err != nil {
 		return err
 	}
 	if c.upload != nil {
 		return object.CodeMalformed.Errorf("Open while an upload is open")
 	}
-	request, err := c.opt.request(m)
 	if err == nil && c.repo == nil {
 		err = c.absent()
 	}
 	if err == nil {
-		err = c.life.work(func() error { return c.begin(ctx, m.Number, request) })
+		err = c.life.work(func() error { return c.begin(ctx, n, request) })
 	}
 	if err != nil {
 		// Requests that are on their way already belong to an upload that failed.
-		c.upload = &upload{opened: m.Number, failed: err}
-		return c.fail(ctx, m.Number, err)
+		c.upload = &upload{opened: n, failed: err}
+		return c.fail(ctx, n, err)
 	}
 	st := c.upload.Standing()
 	// A client learns of the newest; the older ones count for it all the same.
 	st.Adopted = st.Adopted[max(0, len(st.Adopted)-protocol.MaxAdopted):]
-	return c.out.Send(ctx, &protocol.Opened{Number: m.Number, Standing: st})
+	return c.out.Send(ctx, &protocol.Opened{Number: n, Standing: st})
 }
 
 func (c *conn) begin(ctx context.Context, n uint32, request Request) error {
@@ -183,13 +189,18 @@ func (c *conn) commit(ctx context.Context, b []byte) error {
 	if u == nil {
 		return err
 	}
+	return c.conclude(ctx, m.Number, u, func() (object.Receipt, error) { return u.Commit(ctx, m.Manifest, m.Sealed) })
+}
+
+// conclude answers request n with what commit has to say of the upload u.
+func (c *conn) conclude(ctx context.Context, n uint32, u *upload, commit func() (object.Receipt, error)) error {
 	var receipt object.Receipt
-	err = c.life.work(func() error { receipt, err = u.Commit(ctx, m.Manifest, m.Sealed); return err })
+	err := c.life.work(func() (err error) { receipt, err = commit(); return err })
 	if err != nil {
-		return c.fail(ctx, m.Number, err)
+		return c.fail(ctx, n, err)
 	}
 	u.committed = true
-	return c.out.Send(ctx, &protocol.Committed{Number: m.Number, Receipt: receipt})
+	return c.out.Send(ctx, &protocol.Committed{Number: n, Receipt: receipt})
 }
 
 // close handles Close.

@@ -43,13 +43,16 @@ func (s *Store) Open(_ context.Context, dir string) (server.Repository, error) {
 }
 
 // Init makes a repository in dir.
-func (s *Store) Init(_ context.Context, dir string, _ []protocol.Setting) (server.Repository, []string, error) {
+func (s *Store) Init(_ context.Context, dir string, id object.RepositoryID, _ []protocol.Setting) (server.Repository, []string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Repos[dir] != nil {
 		return nil, nil, object.CodeExists.Errorf("there is a repository at %q already", dir)
 	}
 	s.Repos[dir] = newRepository(dir)
+	if id != (object.RepositoryID{}) {
+		s.Repos[dir].id = id
+	}
 	return s.Repos[dir], []string{"this repository is only in memory"}, nil
 }
 
@@ -249,6 +252,7 @@ type upload struct {
 	session object.SessionID
 	own     map[object.ID]*object.Record
 	order   []*object.Record // of the puts
+	copied  *object.Snapshot // from another repository
 
 	mu      sync.Mutex
 	puts    uint64
@@ -288,6 +292,9 @@ func (u *upload) Standing() object.Standing {
 func (u *upload) visible(id object.ID) bool {
 	if u.own[id] != nil {
 		return true
+	}
+	if u.request.Replica {
+		return u.r.record(id) != nil
 	}
 	if u.request.Blind || u.head == nil {
 		return false
@@ -377,8 +384,19 @@ func (u *upload) Commit(_ context.Context, m *object.Manifest, sealed []byte) (o
 		u.r.add(rec)
 	}
 	s := &object.Snapshot{Received: int64(len(u.r.snapshots) + 1), Manifest: m, Sealed: slices.Clone(sealed)}
+	if u.copied != nil {
+		s = u.copied
+	}
 	u.r.snapshots = append(u.r.snapshots, s)
 	return object.Receipt{Snapshot: s.ID(), Received: s.Received}, nil
+}
+
+func (u *upload) CommitReplica(ctx context.Context, s *object.Snapshot) (object.Receipt, error) {
+	if !u.request.Replica {
+		return object.Receipt{}, object.CodeInvalid.Errorf("this upload does not copy")
+	}
+	u.copied = s
+	return u.Commit(ctx, s.Manifest, s.Sealed)
 }
 
 func (u *upload) Close() error {
