@@ -17,6 +17,7 @@ type Session struct {
 	standing object.Standing
 
 	mu        sync.Mutex
+	open      bool   // the store has opened it
 	puts      uint64 // sent so far
 	kept      uint64 // durable so far, of those
 	err       error  // why puts fail
@@ -81,7 +82,9 @@ func (s *Session) opened(m protocol.Message) error {
 		s.c.fail(err)
 		return err
 	}
-	s.standing = opened.Standing
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standing, s.open = opened.Standing, true
 	return nil
 }
 
@@ -149,6 +152,9 @@ func (s *Session) Durable() uint64 {
 func (s *Session) acknowledge(puts uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.open {
+		return nil // of the upload before, whose end nobody waited for
+	}
 	if puts > s.puts || puts < s.kept {
 		return fmt.Errorf("%w message: the store says %d puts are durable, after %d, of %d sent", object.ErrMalformed, puts, s.kept, s.puts)
 	}

@@ -77,6 +77,9 @@ func (c *conn) deny(ctx context.Context, h protocol.Header) error {
 	if err := c.number(n); err != nil {
 		return err
 	}
+	if h.Type == protocol.TypeReplicate && c.upload == nil {
+		c.upload = &upload{opened: n, failed: refusal} // which its client closes
+	}
 	return c.out.Send(ctx, protocol.NewError(n, refusal))
 }
 
