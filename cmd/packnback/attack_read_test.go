@@ -57,7 +57,7 @@ var readAttacks = []attack{
 	}},
 	{"commands-of-administrators", func(t *testing.T, w *world) {
 		for _, args := range [][]string{{"init"}, {"config", "set", "grace", "0s"}, {"config", "list"}, {"repair", "index"}, {"forget", "--keep-last", "1"}, {"prune"},
-			{"forget", w.known[0]}, {"acknowledge", w.known[0]}} {
+			{"forget", w.known[0]}, {"acknowledge", w.known[0]}, {"copy", "--to", w.file("web1", "replica")}, {"copy", "--from-repo", w.repo}} {
 			if !w.has(args[0]) {
 				continue
 			}
@@ -66,6 +66,31 @@ var readAttacks = []attack{
 				t.Errorf("%v: status %d, want %d\n%s", args, status, statusRefused, stderr)
 			}
 		}
+	}},
+	{"copying-to-a-replica", func(t *testing.T, w *world) {
+		id, err := object.ParseID(w.known[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap, err := w.admin(t).Snapshot(t.Context(), id) // its own, which it can have kept
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := *snap
+		link.Sealed, link.Flags = nil, link.Flags|object.FlagLeftOut
+		for _, key := range []string{"web1", "blind", "reader"} {
+			_, err = w.connect(t, key).OpenReplica(t.Context(), "web1", "default")
+			refused(t, "OpenReplica of "+key, err, object.CodeDenied)
+			_, err = w.connect(t, key).AddLinks(t.Context(), []*object.Snapshot{&link})
+			refused(t, "AddLinks of "+key, err, object.CodeDenied)
+			_, err = w.connect(t, key).InitReplica(t.Context(), protocol.ReplicaArguments{ID: snap.Manifest.Repository})
+			refused(t, "InitReplica of "+key, err, object.CodeDenied)
+		}
+		// In the middle of an upload of its own, where only the mode is in the way.
+		s := w.open(t, "web1")
+		_, _, _ = w.upload(t, s, 200, nil)
+		_, err = s.CommitReplica(t.Context(), snap)
+		refused(t, "CommitReplica", err, object.CodeDenied)
 	}},
 	{"operations", func(t *testing.T, w *world) {
 		// Each operation there is, and some that there aren't, as raw requests.

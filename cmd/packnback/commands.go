@@ -30,6 +30,7 @@ func (p *program) commands() []*cli.Command {
 		unforgetCommand(p),
 		pruneCommand(p),
 		acknowledgeCommand(p),
+		copyCommand(p),
 		statusCommand(p),
 		checkCommand(p),
 		verifyCommand(p),

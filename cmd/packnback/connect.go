@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/copier"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/protocol/transport"
 	"github.com/packnback/packnback/repo"
@@ -20,6 +21,7 @@ type store interface {
 	uploader
 	keeper
 	retainer
+	replicator
 	Close() error
 }
 
@@ -47,6 +49,14 @@ type session interface {
 	Close() error
 }
 
+// replicator is what copying to a repository needs beyond that.
+type replicator interface {
+	// mayReplicate says why the repository can't be copied to, if it can't.
+	mayReplicate() error
+	OpenReplica(ctx context.Context, client, job string) (copier.Session, error)
+	AddLinks(ctx context.Context, links []*object.Snapshot) (added int, err error)
+}
+
 // keeper is what looking after a repository needs.
 type keeper interface {
 	Check(ctx context.Context, opt repo.CheckOptions, report func(repo.Problem)) (repo.CheckResult, error)
@@ -64,6 +74,11 @@ func (p *program) openStore(ctx context.Context) (store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.openAt(ctx, at)
+}
+
+// openAt opens the repository at a place. The caller closes it.
+func (p *program) openAt(ctx context.Context, at transport.Location) (store, error) {
 	if at.Remote() {
 		return p.connect(ctx, at)
 	}
@@ -88,7 +103,11 @@ func (p *program) location() (transport.Location, error) {
 	if p.repository == "" {
 		return transport.Location{}, errNoRepository
 	}
-	at, err := transport.ParseLocation(p.repository)
+	return parseLocation(p.repository)
+}
+
+func parseLocation(text string) (transport.Location, error) {
+	at, err := transport.ParseLocation(text)
 	if err != nil {
 		return at, usageErrorf("%v", err)
 	}
@@ -107,6 +126,18 @@ func (l localStore) Settings(context.Context) ([]repo.Setting, error) {
 
 func (l localStore) openSession(ctx context.Context, req repo.SessionRequest) (session, error) {
 	s, err := l.OpenSession(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// mayReplicate leaves it to the file system to say no.
+func (l localStore) mayReplicate() error { return nil }
+
+// OpenReplica begins an upload that copies a snapshot.
+func (l localStore) OpenReplica(ctx context.Context, client, job string) (copier.Session, error) {
+	s, err := l.OpenSession(ctx, repo.SessionRequest{Client: client, Job: job, Replica: true})
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,7 @@ var layers = map[string]layer{
 
 	internals + "sender":   {7, []string{"floor 0", "floor 1", "floor 6"}},
 	internals + "restorer": {7, []string{"floor 0", "floor 1", "floor 6"}},
+	internals + "copier":   {7, []string{"floor 0", "floor 1", "floor 6"}},
 	internals + "mount":    {7, []string{"floor 0", "floor 1", "floor 6"}},
 
 	"cmd/packnback": {8, []string{"floor 0", "floor 1", "floor 2", "floor 3", "floor 4", "floor 5", "floor 6", "floor 7"}},
