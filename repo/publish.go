@@ -234,7 +234,7 @@ func (p *publication) enterCurrent(ctx context.Context, h *head) (*object.Snapsh
 // head.lock.
 func (p *publication) link(h *head, snap *object.Snapshot) error {
 	if p.kept != nil {
-		return p.unlinkKept()
+		return p.unlinkKept(h)
 	}
 	r := p.s.r
 	h = h.clone()

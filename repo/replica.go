@@ -96,8 +96,11 @@ func (p *publication) checkPlace(h *head) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return diverged(h, m)
 		}
+		if err != nil {
+			return err
+		}
 		p.kept = kept
-		return err
+		return h.checkRoom()
 	}
 	if h.id != m.Prev || h.seq+1 != m.Seq {
 		return diverged(h, m)
@@ -144,9 +147,21 @@ func (p *publication) receive(cur *current) int64 {
 }
 
 // unlinkKept publishes a snapshot of which there was only the link. A crash
-// leaves one of them or both, of which the snapshot counts.
-func (p *publication) unlinkKept() error {
+// leaves one of them or both, of which the snapshot counts. What it reaches
+// becomes visible, as that of earlier snapshots may be until the next prune: so
+// the check of the next one before the head finds most of it visible. The caller
+// holds head.lock.
+func (p *publication) unlinkKept(h *head) error {
 	r := p.s.r
+	if p.visible != "" {
+		h = h.clone()
+		if err := r.publishVisible(h, p.visible, p.ids); err != nil {
+			return err
+		}
+		if err := r.writeHead(h); err != nil {
+			return err
+		}
+	}
 	name := snapshotName("snapshots", p.id)
 	if err := r.fs.Publish(p.snapshot, name); err != nil && !errors.Is(err, fs.ErrExist) {
 		return storeError("publishing", name, err)

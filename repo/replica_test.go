@@ -22,11 +22,18 @@ type copying struct {
 
 func newCopying(t *testing.T, snapshots int) *copying {
 	t.Helper()
+	return newCopyingOf(t, snapshots, true)
+}
+
+// newCopyingOf makes a source whose snapshots each hold all before, or share
+// nothing.
+func newCopyingOf(t *testing.T, snapshots int, chained bool) *copying {
+	t.Helper()
 	c := &copying{t: t, d: newGCDisk(t)}
 	source := newGCDisk(t).Process()
 	t.Cleanup(source.Kill)
 	c.from = openRepository(t, source)
-	c.uploads = sendAll(t, c.from, snapshots, true)
+	c.uploads = sendAll(t, c.from, snapshots, chained)
 	c.to = c.process()
 	return c
 }
@@ -402,6 +409,39 @@ func TestPowerCutReplica(t *testing.T) {
 		func(r *Repository) error { return c.replicate(r, all[3], all[1], all[2]) },
 		func(r *Repository) error { return c.replicate(r, all[2]) }, // of which there is the link
 	}
+	c.cutEverywhere(steps, func(r *Repository) error {
+		// The link of the last one may have been left behind, which does no harm.
+		for i, want := range []bool{false, true} {
+			if there, err := exists(r.fs, snapshotName("links", all[i].manifest.ID())); err != nil || there != want {
+				return fmt.Errorf("the link of snapshot %d: got %v, %w; want %v", i, there, err, want)
+			}
+		}
+		return errors.Join(c.sameTimes(r, all[0], all[2], all[3]), wantTree(r, all[3].root, all))
+	})
+}
+
+// TestPowerCutBeforeTheHead does the same with a snapshot that stands in the
+// chain before the head and brings objects along.
+func TestPowerCutBeforeTheHead(t *testing.T) {
+	c := newCopyingOf(t, 2, false)
+	all := c.uploads
+	steps := []func(r *Repository) error{
+		func(r *Repository) error { return c.addLinks(r, all[0]) },
+		func(r *Repository) error { return c.replicate(r, all[1]) },
+		func(r *Repository) error { return c.replicate(r, all[0]) },
+	}
+	c.cutEverywhere(steps, func(r *Repository) error {
+		return errors.Join(c.sameTimes(r, all...), wantTrees(r, all...))
+	})
+	wantVisible(t, c.process(), "default", all[0])
+	wantVisible(t, c.process(), "default", all[1])
+}
+
+// cutEverywhere does the steps and cuts the power after each change of the disk.
+// Whatever is left must be sound, and come to what final wants by the same steps.
+func (c *copying) cutEverywhere(steps []func(r *Repository) error, final func(r *Repository) error) {
+	t := c.t
+	t.Helper()
 	for i, do := range steps {
 		p := c.d.Process()
 		r := c.opened(p)
@@ -412,7 +452,7 @@ func TestPowerCutReplica(t *testing.T) {
 			}
 			step++
 			for _, seed := range seedsFor(step) {
-				if err := c.afterCrash(c.d.Crash(seed), steps[:i], steps[i:]); err != nil {
+				if err := c.afterCrash(c.d.Crash(seed), steps, final); err != nil {
 					t.Errorf("part %d, step %d (%s), seed %d: %v", i, step, op, seed, err)
 				}
 			}
@@ -426,10 +466,24 @@ func TestPowerCutReplica(t *testing.T) {
 			t.Errorf("part %d has only %d steps", i, step)
 		}
 		if t.Failed() {
-			return
+			t.FailNow()
 		}
 		p.Kill()
 	}
+}
+
+// sameTimes checks that snapshots have the times of the source.
+func (c *copying) sameTimes(r *Repository, ups ...*upload) error {
+	for i, u := range ups {
+		got, err := r.Snapshot(context.Background(), u.manifest.ID())
+		if err != nil {
+			return err
+		}
+		if want := c.snapshot(u).Received; got.Received != want {
+			return fmt.Errorf("snapshot %d was received at %d, want %d", i, got.Received, want)
+		}
+	}
+	return nil
 }
 
 func (c *copying) addLinks(r *Repository, ups ...*upload) error {
@@ -441,9 +495,9 @@ func (c *copying) addLinks(r *Repository, ups ...*upload) error {
 	return err
 }
 
-// afterCrash checks what a crash has left when before was done, does what was
-// under way and what comes after it, and checks that.
-func (c *copying) afterCrash(d *crashdisk.Disk, before, rest []func(r *Repository) error) error {
+// afterCrash checks what a crash has left, does all steps again, those that were
+// done to no effect, and checks that.
+func (c *copying) afterCrash(d *crashdisk.Disk, steps []func(r *Repository) error, final func(r *Repository) error) error {
 	p := d.Process()
 	defer p.Kill()
 	r := c.opened(p)
@@ -461,7 +515,7 @@ func (c *copying) afterCrash(d *crashdisk.Disk, before, rest []func(r *Repositor
 	if err := check(); err != nil {
 		return fmt.Errorf("before going on: %w", err)
 	}
-	for i, do := range append(slices.Clone(before), rest...) { // what was done is done again, to no effect
+	for i, do := range steps {
 		if err := do(r); err != nil {
 			return fmt.Errorf("going on with part %d: %w", i, err)
 		}
@@ -469,21 +523,7 @@ func (c *copying) afterCrash(d *crashdisk.Disk, before, rest []func(r *Repositor
 	if err := check(); err != nil {
 		return fmt.Errorf("after going on: %w", err)
 	}
-	var order []*upload
-	for _, i := range []int{0, 2, 3} {
-		order = append(order, c.uploads[i])
-		got, err := r.Snapshot(context.Background(), c.uploads[i].manifest.ID())
-		if err != nil || got.Received != c.snapshot(c.uploads[i]).Received {
-			return fmt.Errorf("snapshot %d: %+v, %w", i, got, err)
-		}
-	}
-	// The link of the last one may have been left behind, which does no harm.
-	for i, want := range []bool{false, true} {
-		if there, err := exists(r.fs, snapshotName("links", c.uploads[i].manifest.ID())); err != nil || there != want {
-			return fmt.Errorf("the link of snapshot %d: got %v, %w; want %v", i, there, err, want)
-		}
-	}
-	return wantTree(r, order[2].root, c.uploads)
+	return final(r)
 }
 
 func (c *copying) readStanding(r *Repository) (object.Standing, error) {

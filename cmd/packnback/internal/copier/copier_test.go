@@ -458,6 +458,22 @@ func TestGapInTheSource(t *testing.T) {
 	}
 }
 
+// TestForkedSource has a source that has one number twice.
+func TestForkedSource(t *testing.T) {
+	w := newWorld(t)
+	s := w.snapshot("default", plain)
+	fork := *s.Manifest
+	fork.Time++
+	w.from.snapshots = append(w.from.snapshots, &object.Snapshot{Received: 9, Manifest: &fork, Sealed: s.Sealed})
+	if err := w.run(Choice{}); err != nil {
+		t.Fatal(err)
+	}
+	w.want()
+	if len(w.problems) != 1 || !errors.Is(w.problems[0].Err, object.CodeDamaged) {
+		t.Errorf("problems: %+v", w.problems)
+	}
+}
+
 // TestForgedSource has manifests that no store may copy.
 func TestForgedSource(t *testing.T) {
 	for name, forge := range map[string]func(m *object.Manifest){

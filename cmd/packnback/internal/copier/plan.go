@@ -168,8 +168,11 @@ func (ch *chains) job(n name, snaps []*object.Snapshot) (*Job, int, error) {
 	}
 	j, present := &Job{Client: n.client, Job: n.job}, 0
 	next, last := newest+1, 0 // last counts the items up to the last copy
-	for _, s := range snaps {
+	for i, s := range snaps {
 		id, seq := s.ID(), s.Manifest.Seq
+		if i > 0 && snaps[i-1].Manifest.Seq == seq {
+			return j, present, object.CodeDamaged.Errorf("the source has two snapshots number %d, %s and %s; packnback verify there says more", seq, snaps[i-1].ID().Short(), id.Short())
+		}
 		t := ch.target[n][seq]
 		if t.state != absent && t.id != id {
 			return j, present, object.CodeHeadMoved.Errorf("the replica's number %d is %s, the source's is %s: somebody has backed up to the replica itself; copy this job to a new replica, or back up to one of the two only", seq, t.id.Short(), id.Short())
