@@ -158,32 +158,46 @@ func (rp *repairer) publishCondemned(m *marker, roots *table.Sorter) error {
 
 // heads writes anew the heads that are missing or can't be read.
 func (rp *repairer) heads(ctx context.Context, v *view) error {
-	newest := map[string]*object.Snapshot{} // by client and job: a few bytes for each, and one sealed part
-	for _, folder := range []string{"snapshots", "trash"} {
+	newest := map[string]*lastOf{} // by client and job: a few hundred bytes for each
+	for _, folder := range []string{"snapshots", "trash", "links"} {
 		err := rp.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
 			name := headFolder(s.Manifest.Client, s.Manifest.Job)
-			if last := newest[name]; last == nil || last.Manifest.Seq < s.Manifest.Seq {
-				s.Sealed = nil
-				newest[name] = s
+			if newest[name] == nil {
+				newest[name] = new(lastOf)
 			}
+			s.Sealed = nil
+			newest[name].note(s, folder != "links")
 			return nil
 		})
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
 	}
-	for _, s := range newest {
-		if err := rp.head(ctx, v, s); err != nil {
+	for _, last := range newest {
+		if err := rp.head(ctx, v, last); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// lastOf is the end of one job's chain: the newest of all, of which there may be
+// the link only, and the newest that has its objects, if there is one.
+type lastOf struct{ all, whole *object.Snapshot }
+
+func (l *lastOf) note(s *object.Snapshot, whole bool) {
+	if l.all == nil || l.all.Manifest.Seq < s.Manifest.Seq {
+		l.all = s
+	}
+	if whole && (l.whole == nil || l.whole.Manifest.Seq < s.Manifest.Seq) {
+		l.whole = s
+	}
+}
+
 // head looks at one job's head and, if it can't be used, makes one that follows
-// from the job's newest snapshot.
-func (rp *repairer) head(ctx context.Context, v *view, newest *object.Snapshot) error {
-	m := newest.Manifest
+// from the end of the job's chain: a number must not be given twice.
+func (rp *repairer) head(ctx context.Context, v *view, last *lastOf) error {
+	m := last.all.Manifest
 	h, old, err := rp.r.openHeadSets(ctx, m.Client, m.Job)
 	if old != nil {
 		err = errors.Join(err, old.close())
@@ -205,9 +219,11 @@ func (rp *repairer) head(ctx context.Context, v *view, newest *object.Snapshot) 
 		return err
 	}
 	fresh := &head{repository: rp.r.id, client: m.Client, job: m.Job, nextVisible: rp.nextVisible(m.Client, m.Job)}
-	fresh.advance(newest)
-	if err := rp.exactVisible(ctx, v, fresh, newest.ID()); err != nil {
-		return err
+	fresh.advance(last.all)
+	if last.whole != nil {
+		if err := rp.exactVisible(ctx, v, fresh, last.whole.ID()); err != nil {
+			return err
+		}
 	}
 	if err := rp.r.syncHeadFolders(fresh); err != nil {
 		return err

@@ -118,6 +118,32 @@ func TestLeftOutLinkGivesWay(t *testing.T) {
 	}
 }
 
+// TestRepairAtALink loses the head of a chain that ends with links.
+func TestRepairAtALink(t *testing.T) {
+	c := newCopying(t, 4)
+	all := c.uploads
+	if err := errors.Join(c.replicate(c.to, all[0]), c.addLinks(c.to, all[1], all[2])); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.to.fs.Remove(headName("web1", "default")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.to.RepairIndex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.to.readHead("web1", "default")
+	if err != nil || h.seq != 3 || h.id != all[2].manifest.ID() {
+		t.Fatalf("the head is %+v, %v; want that of the last link", h, err)
+	}
+	wantVisible(t, c.to, "default", all[0])
+	if err := c.replicate(c.to, all[3], all[1], all[2]); err != nil {
+		t.Fatal(err)
+	}
+	if err := wantTree(c.to, all[3].root, all); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLinksRefused has links that no replica takes.
 func TestLinksRefused(t *testing.T) {
 	c := newCopying(t, 3)
@@ -157,5 +183,45 @@ func TestLinksRefused(t *testing.T) {
 	fork := edit(c.uploads[1], func(_ *object.Snapshot, m *object.Manifest) { m.Time++; c.uploads[1].Sign(m) })
 	if _, err := c.to.AddLinks(t.Context(), []*object.Snapshot{fork}); !errors.Is(err, object.CodeHeadMoved) {
 		t.Errorf("another history: %v", err)
+	}
+}
+
+// TestReplicaMendsItself has lost an object that several snapshots need: what is
+// copied next is complete all the same.
+func TestReplicaMendsItself(t *testing.T) {
+	c := newCopying(t, 2)
+	if err := c.replicate(c.to, c.uploads[0]); err != nil {
+		t.Fatal(err)
+	}
+	lost := c.uploads[0].tree[0]
+	if err := c.to.MarkBad(t.Context(), []object.ID{lost.ID}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.to.OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default", Replica: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range c.uploads[0].tree {
+		have, err := s.Have(t.Context(), []object.ID{rec.ID})
+		if want := rec.ID != lost.ID && !rec.Kind.HasRefs(); err != nil || have[0] != want {
+			t.Errorf("%s %s: have is %v, %v; want %v", rec.Kind, rec.ID.Short(), have, err, want)
+		}
+	}
+	_, err = c.replicateIn(t.Context(), s, c.uploads[1])
+	var missing *object.MissingError
+	if !errors.As(err, &missing) || len(missing.IDs) != 1 || missing.IDs[0] != lost.ID {
+		t.Fatalf("got %v; want that %s is missing, which is far below", err, lost.ID.Short())
+	}
+	if err := s.Put(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CommitReplica(t.Context(), c.snapshot(c.uploads[1])); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := wantTree(c.to, c.uploads[1].root, c.uploads); err != nil {
+		t.Error(err)
 	}
 }
