@@ -127,6 +127,14 @@ func (c *copying) wantCopies(r *Repository, ups ...*upload) {
 	}
 }
 
+// wantTime checks what CURRENT says is the newest time recorded.
+func wantTime(t *testing.T, r *Repository, want int64) {
+	t.Helper()
+	if _, cur, err := r.readCurrent(); err != nil || cur.time != want {
+		t.Errorf("CURRENT's time is %d (%v), want %d", cur.time, err, want)
+	}
+}
+
 // wantVisible checks that a sender of the job may rely on all of u.
 func wantVisible(t *testing.T, r *Repository, job string, u *upload) {
 	t.Helper()
@@ -159,6 +167,7 @@ func TestReplica(t *testing.T) {
 		t.Errorf("the replica's head is %+v, the source's %+v (%v)", h, want, err)
 	}
 	wantVisible(t, c.to, "default", c.uploads[2])
+	wantTime(t, c.to, c.snapshot(c.uploads[2]).Received)
 	// Once more changes nothing, and says what there is.
 	s, err := c.to.OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default", Replica: true})
 	if err != nil {

@@ -180,6 +180,7 @@ func TestLinksRefused(t *testing.T) {
 	if n, err := c.to.AddLinks(t.Context(), []*object.Snapshot{c.link(c.uploads[1]), c.link(c.uploads[2])}); n != 1 || err != nil {
 		t.Errorf("one that is there, and one that is not: %d, %v", n, err)
 	}
+	wantTime(t, c.to, c.link(c.uploads[2]).Received)
 	fork := edit(c.uploads[1], func(_ *object.Snapshot, m *object.Manifest) { m.Time++; c.uploads[1].Sign(m) })
 	if _, err := c.to.AddLinks(t.Context(), []*object.Snapshot{fork}); !errors.Is(err, object.CodeHeadMoved) {
 		t.Errorf("another history: %v", err)

@@ -94,7 +94,7 @@ func (r *copyRun) copyFrom(ctx context.Context, from store) error {
 		if err != nil {
 			return readFault(err)
 		}
-		choice.IDs = map[object.ID]bool{}
+		choice.Only, choice.IDs = view.Narrow{}, map[object.ID]bool{} // it has said what latest means
 		for _, s := range found {
 			choice.IDs[s.ID()] = true
 		}
