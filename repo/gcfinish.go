@@ -150,7 +150,6 @@ func (p *pruning) exactVisible(ctx context.Context, client, job string) error {
 	if err != nil {
 		return err
 	}
-	m.metadataOnly = true
 	gone, err := p.r.onlyLink(h.id)
 	if err != nil {
 		return err
@@ -287,7 +286,7 @@ func (p *pruning) rebase(ctx context.Context, client string) error {
 }
 
 // reachedBy returns the bytes of the objects that a client's snapshots reach,
-// each counted once, without the key objects of contents.
+// each counted once.
 func (p *pruning) reachedBy(ctx context.Context, client string) (uint64, error) {
 	v, err := p.r.acquire(ctx)
 	if err != nil {
@@ -298,7 +297,6 @@ func (p *pruning) reachedBy(ctx context.Context, client string) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	m.metadataOnly = true
 	for _, folder := range []string{"snapshots", "trash"} {
 		err := p.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
 			if s.Manifest.Client != client {
