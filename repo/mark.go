@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"math/bits"
 	"slices"
 	"sort"
 
@@ -48,9 +49,19 @@ type bitmap []uint64
 func newBitmap(n int) bitmap    { return make(bitmap, (n+63)/64) }
 func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bitmap) andNot(other bitmap) { // keeps what other hasn't
-	for i := range b {
-		b[i] &^= other[i]
+
+// all yields the numbers from from up to before to that are in b, ascending.
+// What is not costs next to nothing.
+func (b bitmap) all(from, to int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := from / 64; i < len(b) && i*64 < to; i++ {
+			for word := b[i]; word != 0; word &= word - 1 {
+				n := i*64 + bits.TrailingZeros64(word)
+				if n >= to || n >= from && !yield(n) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -292,10 +303,7 @@ func (m *marker) expand(p *markedPack, at record) error {
 
 // bytes returns the length of all records that were reached.
 func (m *marker) bytes() (total uint64, err error) {
-	for position := range m.v.set.Len() {
-		if !m.reached.has(position) {
-			continue
-		}
+	for position := range m.reached.all(0, m.v.set.Len()) {
 		e, err := m.v.set.Entry(position)
 		if err != nil {
 			return 0, damaged("the index", err, repairCommand)
@@ -310,13 +318,9 @@ func (m *marker) ids() iter.Seq2[[]byte, error] {
 	var inputs []iter.Seq2[[]byte, error]
 	for i, seg := range m.v.set.Segments() {
 		inputs = append(inputs, func(yield func([]byte, error) bool) {
-			position := m.v.set.Start(i)
-			for e, err := range seg.Entries(0) {
-				if err == nil && !m.reached.has(position) {
-					position++
-					continue
-				}
-				position++
+			start := m.v.set.Start(i)
+			for position := range m.reached.all(start, start+seg.Len()) {
+				e, err := seg.Entry(position - start)
 				if !yield(e.ID[:], err) {
 					return
 				}
