@@ -33,6 +33,7 @@ var readAttacks = []attack{
 		conn := w.connect(t, "web1")
 		refused(t, "Fetch", conn.Fetch(t.Context(), []object.ID{w.secret, w.foreign}, nothing[*object.Record](t)), object.CodeDenied)
 		refused(t, "Push", conn.Push(t.Context(), w.secret, nothing[*object.Record](t)), object.CodeDenied)
+		refused(t, "Keys", conn.Keys(t.Context(), nothing[*object.Record](t)), object.CodeDenied)
 	}},
 	{"read-what-was-just-put", func(t *testing.T, w *world) {
 		conn := w.connect(t, "web1")

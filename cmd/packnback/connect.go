@@ -29,6 +29,8 @@ type reader interface {
 	view.Links
 	ID() object.RepositoryID
 	Snapshot(ctx context.Context, id object.ID) (*object.Snapshot, error)
+	// Keys yields all key objects, in any order, some perhaps twice.
+	Keys(ctx context.Context, yield func(*object.Record) error) error
 }
 
 // uploader is what backup and copy need.

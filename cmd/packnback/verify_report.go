@@ -121,7 +121,7 @@ func (v *verification) finish(ctx context.Context) error {
 	case v.err != nil:
 		return fmt.Errorf("marking what is damaged: %w", v.err)
 	case errs > 0:
-		return withStatus(statusDamage, fmt.Errorf("verify found %d problems in the repository at %s", errs, ui.Quote(v.repository)))
+		return v.pinnedHint(withStatus(statusDamage, fmt.Errorf("verify found %d problems in the repository at %s", errs, ui.Quote(v.repository))))
 	case res.Refused > 0:
 		return withStatus(statusKey, fmt.Errorf("%d objects are sealed to other keys than this one, and could not be verified", res.Refused))
 	}
