@@ -90,6 +90,7 @@ var readAttacks = []attack{
 		refused(t, "MarkBad", conn.MarkBad(t.Context(), []object.ID{w.foreign}), object.CodeDenied)
 		_, err = conn.RepairIndex(t.Context(), func(protocol.Problem) {})
 		refused(t, "RepairIndex", err, object.CodeDenied)
+		refused(t, "RecordDrill", conn.RecordDrill(t.Context(), protocol.DrillArguments{Client: "web1", Job: "default", Drill: protocol.Drill{Snapshot: w.foreign}}), object.CodeDenied)
 		link := w.wire(t, "reader")
 		greeting := append([]byte(protocol.Preamble), frame(&protocol.Hello{Lowest: 1, Highest: 1})...)
 		if _, err := link.Write(append(greeting, frame(&protocol.Put{Record: small()})...)); err != nil {

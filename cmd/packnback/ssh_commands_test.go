@@ -28,6 +28,7 @@ var sshCommands = []overSSH{
 	{"dump SNAP TREE/a", 0, 0, statusRefused},
 	{"verify --client web1", 0, 0, statusRefused},
 	{"verify", 0, statusDamage, statusRefused}, // the reader is shown web1 only, and web2 is known by now
+	{"drill --client web1", 0, 0, statusRefused},
 	{"check", 0, 0, statusRefused},
 	{"key rewrap --to KEYS/new.key.pub -o OUT.rewrap", 0, 0, statusRefused},
 	{"config list", 0, 0, statusRefused},
@@ -75,6 +76,33 @@ func TestCommandsOverSSH(t *testing.T) {
 			})
 		}
 	}
+	t.Run("drill-record", func(t *testing.T) { w.drillRecords(t) })
+}
+
+// drillRecords wants a drill to be recorded in the repository where the
+// connection permits that, and on the restorer's machine in any case.
+func (w *world) drillRecords(t *testing.T) {
+	on := func(machine, key, want string, args ...string) {
+		t.Helper()
+		args = append(append(w.remote(key), "--json", "-k", w.file("admin", "restore.key"), args[0], "--client", "web1"), args[1:]...)
+		stdout, stderr, status := w.run(t, machine, args...)
+		if status != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%s on %s: status %d, want 0 and %s\n%s%s", args[6:], machine, status, want, stdout, stderr)
+		}
+	}
+	name := filepath.Join(w.repo, "heads/web1/default/drilled")
+	if err := os.Remove(name); err != nil {
+		t.Errorf("the drill with full rights has left no record: %v", err)
+	}
+	on("desk", "reader", `"recorded":"here"`, "drill")
+	if _, err := os.Stat(name); err == nil {
+		t.Error("a read-only connection has written a record")
+	}
+	on("desk", "reader", `"recorded":"here"}`, "status")
+	on("elsewhere", "reader", `"drill":null`, "status")
+	on("desk", "full", `"recorded":"store"`, "drill")
+	on("elsewhere", "reader", `"recorded":"store"}`, "status")
+	on("desk", "full", `"recorded":"store"}`, "status")
 }
 
 // words splits a line of sshCommands and fills it in.

@@ -62,6 +62,7 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpPrune:       protocol.MayAdminister,
 	protocol.OpStatus:      protocol.MayRead,
 	protocol.OpRepairPacks: protocol.MayAdminister,
+	protocol.OpDrill:       protocol.MayAdminister,
 }
 
 // doing says in a user's words what a message asks for.
