@@ -197,9 +197,7 @@ var floodAttacks = []attack{
 			t.Fatal(err)
 		}
 		w.backup(t, "web2")
-		if w.has("prune") {
-			w.must(t, "store", "prune", "-r", w.repo)
-		}
+		w.must(t, "store", "prune", "-r", w.repo)
 		w.must(t, "store", "check", "-r", w.repo)
 	}},
 	{"many-dead-uploads", func(t *testing.T, w *world) {
