@@ -444,8 +444,8 @@ func TestFullCacheDisk(t *testing.T) {
 	})
 	for range 2 {
 		sum := l.backup()
-		if !strings.Contains(strings.Join(l.notes, "\n"), "no cache") {
-			t.Errorf("notes %q, want one about the cache", l.notes)
+		if n := strings.Count(strings.Join(l.notes, "\n"), "no cache"); n != 1 {
+			t.Errorf("%d notes about the cache, want 1: %q", n, l.notes)
 		}
 		l.same(sum.Snapshot)
 	}
