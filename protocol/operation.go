@@ -31,6 +31,7 @@ const (
 	OpPrune       Operation = 13 // arguments: PruneArguments; events: text; result: PruneResult
 	OpStatus      Operation = 14 // events: JobStatus; result: Status
 	OpRepairPacks Operation = 15 // events: Problem; result: CheckResult
+	OpDrill       Operation = 16 // arguments: DrillArguments
 )
 
 var operationNames = map[Operation]string{
@@ -38,7 +39,7 @@ var operationNames = map[Operation]string{
 	OpRepairIndex: "repair index", OpMarkBad: "marking objects as bad", OpStats: "stats",
 	OpForget: "forget", OpApplyPolicy: "forget by a policy", OpUnforget: "unforget", OpTrash: "listing the trash",
 	OpAcknowledge: "acknowledge", OpPrune: "prune", OpStatus: "status",
-	OpRepairPacks: "repair packs",
+	OpRepairPacks: "repair packs", OpDrill: "recording a drill",
 }
 
 // String returns the operation's name, which is that of the command.

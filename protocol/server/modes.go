@@ -39,6 +39,7 @@ var needs = map[protocol.Type]protocol.Permissions{
 	protocol.TypeLinks:      protocol.MayRead,
 	protocol.TypePush:       protocol.MayRead,
 	protocol.TypeFetch:      protocol.MayRead,
+	protocol.TypeKeys:       protocol.MayRead,
 	// Operations have permissions of their own; none is open to a connection that
 	// may not even read.
 	protocol.TypeAdminister: protocol.MayRead,
@@ -61,6 +62,7 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpPrune:       protocol.MayAdminister,
 	protocol.OpStatus:      protocol.MayRead,
 	protocol.OpRepairPacks: protocol.MayAdminister,
+	protocol.OpDrill:       protocol.MayAdminister,
 }
 
 // doing says in a user's words what a message asks for.
@@ -76,6 +78,7 @@ var doing = map[protocol.Type]string{
 	protocol.TypeLinks:      "listing snapshots",
 	protocol.TypePush:       "reading objects",
 	protocol.TypeFetch:      "reading objects",
+	protocol.TypeKeys:       "reading objects",
 	protocol.TypeAdminister: "administration",
 }
 

@@ -38,7 +38,7 @@ func (c *conn) receive(ctx context.Context, h protocol.Header) error {
 		return c.commit(ctx, b)
 	case protocol.TypeClose:
 		return c.close(ctx, b)
-	case protocol.TypeSnapshots, protocol.TypeLinks:
+	case protocol.TypeSnapshots, protocol.TypeLinks, protocol.TypeKeys:
 		return c.list(ctx, h.Type, b)
 	case protocol.TypeLookup, protocol.TypePush:
 		return c.seek(ctx, h.Type, b)
