@@ -136,8 +136,10 @@ func textFuzzer[K any](parse func([]byte) (K, error), write func(K) []byte) func
 	return func(t *testing.T, text []byte) {
 		k, err := parse(text)
 		if err != nil {
-			if s := err.Error(); strings.Contains(s, secretPrefix+"W7") || strings.Contains(s, "8182838485") || strings.Contains(s, "0001020304") {
-				t.Fatalf("the error quotes a secret: %s", s)
+			for _, secret := range []string{secretPrefix + "W7", "8182838485", "0001020304"} {
+				if strings.Contains(err.Error(), secret) && !strings.Contains(clientLine(text), secret) {
+					t.Fatalf("the error quotes a secret: %s", err)
+				}
 			}
 			return
 		}
@@ -150,6 +152,17 @@ func textFuzzer[K any](parse func([]byte) (K, error), write func(K) []byte) func
 			t.Fatalf("%q is not written the same twice", text)
 		}
 	}
+}
+
+// clientLine returns the one field of a key's text that is public and quoted
+// when it is wrong: the fuzzer writes there what it finds in this file.
+func clientLine(text []byte) string {
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "client:") {
+			return line
+		}
+	}
+	return ""
 }
 
 func FuzzReadKey(f *testing.F) {

@@ -189,11 +189,20 @@ func (r *fieldReader) one(name string) string {
 	}
 	f := r.fields[0]
 	if f.name != name {
-		r.fail("line %.40q where %q is expected", f.name, name)
+		r.fail("%s where %q is expected", describeName(f.name), name)
 		return ""
 	}
 	r.fields = r.fields[1:]
 	return f.value
+}
+
+// describeName quotes the name of a field for an error if it is like one: what
+// stands before a colon in a mangled file may be a secret.
+func describeName(name string) string {
+	if len(name) > 20 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return "a line of another kind"
+	}
+	return fmt.Sprintf("line %q", name)
 }
 
 // many takes all fields name that are next, limit at most.

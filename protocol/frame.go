@@ -38,6 +38,7 @@ const (
 	TypeFetch      Type = 0x14
 	TypeWindow     Type = 0x15
 	TypeCancel     Type = 0x16
+	TypeKeys       Type = 0x17
 	TypeAdminister Type = 0x20
 
 	TypeWelcome    Type = 0x81
@@ -58,7 +59,7 @@ var typeNames = map[Type]string{
 	TypeHello: "Hello", TypeAlive: "Alive", TypeOpen: "Open", TypePut: "Put", TypeHave: "Have",
 	TypeCheckpoint: "Checkpoint", TypeCommit: "Commit", TypeClose: "Close", TypeReplicate: "Replicate", TypeReplica: "Replica", TypeSnapshots: "Snapshots",
 	TypeLookup: "Lookup", TypeLinks: "Links", TypePush: "Push", TypeFetch: "Fetch", TypeWindow: "Window",
-	TypeCancel: "Cancel", TypeAdminister: "Administer",
+	TypeCancel: "Cancel", TypeKeys: "Keys", TypeAdminister: "Administer",
 	TypeWelcome: "Welcome", TypeStoreAlive: "Alive", TypeError: "Error", TypeDone: "Done", TypeOpened: "Opened",
 	TypeHeld: "Held", TypeDurable: "Durable", TypeCommitted: "Committed", TypeSnapshot: "Snapshot",
 	TypeObject: "Object", TypeEvent: "Event", TypeResult: "Result",

@@ -76,6 +76,7 @@ var limits = map[Type]int{
 	TypeFetch:      number + 4 + MaxFetch*object.IDSize,
 	TypeWindow:     number + 4,
 	TypeCancel:     number,
+	TypeKeys:       number + 4,
 	TypeAdminister: number + 4 + 2 + MaxArguments,
 
 	TypeWelcome:    2 + 2 + object.RepositoryIDSize + 4 + 8 + 1 + object.MaxName + 1 + MaxJobs*(1+object.MaxName) + 1 + MaxProgram,

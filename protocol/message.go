@@ -121,7 +121,7 @@ func Unmarshal(t Type, b []byte) (Message, error) {
 		return message(UnmarshalReplica(b))
 	case TypeCommitted:
 		return message(UnmarshalCommitted(b))
-	case TypeSnapshots, TypeLinks:
+	case TypeSnapshots, TypeLinks, TypeKeys:
 		return message(UnmarshalList(t, b))
 	case TypeLookup, TypePush:
 		return message(UnmarshalSeek(t, b))

@@ -31,8 +31,9 @@ const (
 	OpPrune       Operation = 13 // arguments: PruneArguments; events: text; result: PruneResult
 	OpStatus      Operation = 14 // events: JobStatus; result: Status
 	OpRepairPacks Operation = 15 // events: Problem; result: CheckResult
-	OpInitReplica Operation = 16 // arguments: ReplicaArguments; result: Initialized
-	OpAddLinks    Operation = 17 // arguments: links; result: LinksResult
+	OpDrill       Operation = 16 // arguments: DrillArguments
+	OpInitReplica Operation = 17 // arguments: ReplicaArguments; result: Initialized
+	OpAddLinks    Operation = 18 // arguments: links; result: LinksResult
 )
 
 var operationNames = map[Operation]string{
@@ -40,7 +41,8 @@ var operationNames = map[Operation]string{
 	OpRepairIndex: "repair index", OpMarkBad: "marking objects as bad", OpStats: "stats",
 	OpForget: "forget", OpApplyPolicy: "forget by a policy", OpUnforget: "unforget", OpTrash: "listing the trash",
 	OpAcknowledge: "acknowledge", OpPrune: "prune", OpStatus: "status",
-	OpRepairPacks: "repair packs", OpInitReplica: "init a replica", OpAddLinks: "adding links to a replica",
+	OpRepairPacks: "repair packs", OpDrill: "recording a drill",
+	OpInitReplica: "init a replica", OpAddLinks: "adding links to a replica",
 }
 
 // String returns the operation's name, which is that of the command.

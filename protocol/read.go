@@ -6,31 +6,27 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-// List asks for all snapshots (0x10) or all links (0x12).
+// List asks for all there are of something: snapshots (0x10), links of
+// forgotten ones (0x12) or key objects (0x17).
 type List struct {
-	Links  bool // links of forgotten snapshots instead of live ones
+	Kind   Type // TypeSnapshots, TypeLinks or TypeKeys
 	Number uint32
 	Window uint32
 }
 
-// Type returns TypeSnapshots or TypeLinks.
-func (m *List) Type() Type {
-	if m.Links {
-		return TypeLinks
-	}
-	return TypeSnapshots
-}
+// Type returns m.Kind.
+func (m *List) Type() Type { return m.Kind }
 
 // Append appends the payload. UnmarshalList is its inverse.
 func (m *List) Append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, m.Number), m.Window)
 }
 
-// UnmarshalList reads the payload of a message of type TypeSnapshots or
-// TypeLinks.
+// UnmarshalList reads the payload of a message of type TypeSnapshots,
+// TypeLinks or TypeKeys.
 func UnmarshalList(t Type, b []byte) (*List, error) {
 	d := decoder{b: b}
-	m := &List{Links: t == TypeLinks, Number: d.number(), Window: d.window()}
+	m := &List{Kind: t, Number: d.number(), Window: d.window()}
 	return m, d.end(t)
 }
 

@@ -197,16 +197,19 @@ type JobStatus struct {
 	Flags                     uint64    // of Last
 	Snapshots, Trash, Unusual uint64
 	Used                      uint64 // bytes
+	Drilled                   uint64 // when a drill was last recorded, nanoseconds since 1970; 0: never
+	Drill                     Drill  // that one
 }
 
 func (s *JobStatus) figures() []*uint64 {
-	return []*uint64{&s.Received, &s.Flags, &s.Snapshots, &s.Trash, &s.Unusual, &s.Used}
+	return []*uint64{&s.Received, &s.Flags, &s.Snapshots, &s.Trash, &s.Unusual, &s.Used, &s.Drilled}
 }
 
 // Append appends the encoding of s. UnmarshalJobStatus is its inverse.
 func (s *JobStatus) Append(dst []byte) []byte {
 	dst = appendShort(appendShort(dst, s.Client), s.Job)
-	return appendFigures(appendIDs(dst, []object.ID{s.Last, s.Oldest}), s.figures())
+	dst = appendFigures(appendIDs(dst, []object.ID{s.Last, s.Oldest}), s.figures())
+	return s.Drill.append(dst)
 }
 
 // UnmarshalJobStatus reads a JobStatus.
@@ -214,7 +217,9 @@ func UnmarshalJobStatus(b []byte) (*JobStatus, error) {
 	d := decoder{b: b}
 	s := &JobStatus{Client: d.name("client", false), Job: d.name("job", false), Last: d.id(), Oldest: d.id()}
 	d.figures(s.figures())
-	d.require(s.Received <= math.MaxInt64 && s.Flags <= math.MaxUint32, "figure out of range")
+	s.Drill = d.drill()
+	d.require(s.Received <= math.MaxInt64 && s.Flags <= math.MaxUint32 && s.Drilled <= math.MaxInt64, "figure out of range")
+	d.require(s.Drilled > 0 == !s.Drill.Snapshot.IsZero() && (s.Drilled > 0 || s.Drill == Drill{}), "a drill without a time")
 	return s, d.endOf(OpStatus)
 }
 

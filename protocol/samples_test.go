@@ -55,7 +55,7 @@ func samples() []Message {
 		&Replicate{Number: 8, Client: "web1", Job: "default"},
 		&Replica{Number: 9, Snapshot: &object.Snapshot{Received: 1790000000000000002, Manifest: sampleManifest(), Sealed: []byte("sealed")}},
 		&Committed{Number: 8, Receipt: object.Receipt{Snapshot: id(9), Received: 1790000000000000001, Flags: object.FlagMostlyNew}},
-		&List{Number: 9, Window: 4 << 20}, &List{Links: true, Number: 10, Window: 1},
+		&List{Kind: TypeSnapshots, Number: 9, Window: 4 << 20}, &List{Kind: TypeLinks, Number: 10, Window: 1},
 		&Seek{Number: 11, Window: 1 << 20, ID: id(10)}, &Seek{Push: true, Number: 12, Window: MaxWindow, ID: id(11)},
 		&Fetch{Number: 13, Window: 8 << 20, IDs: []object.ID{id(1), id(2)}},
 		&Window{Number: 13, More: 65536},
@@ -65,6 +65,7 @@ func samples() []Message {
 		&Error{Number: 8, Code: object.CodeMissing, Detail: "holes", More: true, Missing: []object.ID{id(1), id(2)}},
 		&Administer{Number: 14, Window: 65536, Operation: OpInit, Arguments: []byte{1}},
 		&Outcome{Number: 14, Body: []byte("half done")}, &Outcome{Final: true, Number: 14, Body: []byte("done")},
+		&List{Kind: TypeKeys, Number: 15, Window: 1 << 20},
 	}
 }
 

@@ -175,7 +175,7 @@ func (s *Session) takePack(state packState) (ok bool, err error) {
 	}
 	_, err = scanPack(f, state, func(offset uint32, h object.Header, refs []object.ID) error {
 		l := index.Location{Pack: state.name, Offset: offset, Length: uint32(h.Size()), Kind: h.Kind}
-		return s.note(index.Entry{ID: h.ID, Location: l}, h.Key, refs)
+		return s.note(index.Entry{ID: h.ID, Key: h.Key, Location: l}, h.Key, refs)
 	})
 	if err != nil {
 		return false, storeError("reading", name, err)

@@ -327,10 +327,15 @@ func (c *checker) readPack(v *view, f disk.File, p index.Pack, rows uint32) erro
 			return err
 		}
 		for _, l := range locations {
-			if l.Pack == p.Name && l.Offset == offset && int(l.Length) == rec.Size() && l.Kind == rec.Kind {
-				found++
-				return nil
+			if l.Pack != p.Name || l.Offset != offset || int(l.Length) != rec.Size() || l.Kind != rec.Kind {
+				continue
 			}
+			e, err := v.set.Entry(l.Position)
+			if err == nil && e.Key != rec.Key {
+				c.problem(Problem{What: "index", ID: rec.ID, Detail: fmt.Sprintf("it says that the key object is %s, the record says %s; %s", e.Key.Short(), rec.Key.Short(), repairCommand)})
+			}
+			found++
+			return err
 		}
 		return nil // unused since a prune; what snapshots need and the index lacks is found from them
 	})

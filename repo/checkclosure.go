@@ -59,10 +59,7 @@ func (m *marker) markSnapshot(id object.ID) error {
 // unreadable reports what is reached and could not be read, or is only where
 // somebody has found it bad.
 func (c *checker) unreadable(m *marker) error {
-	for position := range m.v.set.Len() {
-		if !m.reached.has(position) {
-			continue
-		}
+	for position := range m.reached.all(0, m.v.set.Len()) {
 		bad := m.v.quarantine != nil
 		if m.expanded.has(position) && !bad {
 			continue

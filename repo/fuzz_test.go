@@ -84,4 +84,5 @@ func FuzzCurrent(f *testing.F) { fuzzFormat(f, "CURRENT") }
 func FuzzHead(f *testing.F)    { fuzzFormat(f, "head") }
 func FuzzUsed(f *testing.F)    { fuzzFormat(f, "used") }
 func FuzzPruned(f *testing.F)  { fuzzFormat(f, "pruned") }
+func FuzzDrilled(f *testing.F) { fuzzFormat(f, "drilled") }
 func FuzzSession(f *testing.F) { fuzzFormat(f, "session") }

@@ -150,7 +150,7 @@ func (s *sweeping) append(u *packUse, b []byte, rec *object.Record) (index.Entry
 		return index.Entry{}, storeError("writing", p.Name.Path(u.Type), err)
 	}
 	p.Records++
-	return index.Entry{ID: rec.ID, Location: index.Location{Pack: p.Name, Offset: offset, Length: length, Kind: rec.Kind}}, nil
+	return index.Entry{ID: rec.ID, Key: rec.Key, Location: index.Location{Pack: p.Name, Offset: offset, Length: length, Kind: rec.Kind}}, nil
 }
 
 // seal ends the new pack of a type, durably.

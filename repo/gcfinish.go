@@ -110,24 +110,32 @@ func (p *pruning) finish(ctx context.Context) error {
 	if err := p.r.removeStrays(ctx); err != nil {
 		return err
 	}
-	clients, err := list(p.r.fs, "heads")
+	folders, err := list(p.r.fs, "heads")
+	if err != nil {
+		return err
+	}
+	var clients []string
+	for _, f := range folders {
+		clients = append(clients, f.Name)
+	}
+	charges, err := p.charges(ctx, clients...)
 	if err != nil {
 		return err
 	}
 	for _, client := range clients {
-		jobs, err := list(p.r.fs, "heads/"+client.Name)
+		jobs, err := list(p.r.fs, "heads/"+client)
 		if err != nil {
 			return err
 		}
 		for _, job := range jobs {
-			if err := p.exactVisible(ctx, client.Name, job.Name); err != nil {
+			if err := p.exactVisible(ctx, client, job.Name); err != nil {
 				return err
 			}
-			if err := p.tidyHead(ctx, client.Name, job.Name); err != nil {
+			if err := p.tidyHead(ctx, client, job.Name); err != nil {
 				return err
 			}
 		}
-		if err := p.rebase(ctx, client.Name); err != nil {
+		if err := p.rebase(ctx, client, charges[client]); err != nil {
 			return err
 		}
 	}
@@ -150,7 +158,6 @@ func (p *pruning) exactVisible(ctx context.Context, client, job string) error {
 	if err != nil {
 		return err
 	}
-	m.metadataOnly = true
 	gone, err := p.r.onlyLink(h.id)
 	if err != nil {
 		return err
@@ -265,20 +272,55 @@ func (r *Repository) onlyLink(id object.ID) (bool, error) {
 // rebaseTries is how often rebase begins again because the client committed.
 const rebaseTries = 3
 
+// charge is what a client was charged when its snapshots were listed.
+type charge struct {
+	before    uint64
+	snapshots []object.ID
+}
+
+// charges returns the charges of clients, and for all of them in one go which
+// snapshots they have, live ones and those in trash. Charges are read first: a
+// snapshot that isn't listed has raised its client's since.
+func (p *pruning) charges(ctx context.Context, clients ...string) (map[string]*charge, error) {
+	all := map[string]*charge{}
+	for _, client := range clients {
+		before, err := p.r.chargedNow(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		all[client] = &charge{before: before}
+	}
+	for _, folder := range []string{"snapshots", "trash"} {
+		err := p.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
+			if c := all[s.Manifest.Client]; c != nil {
+				c.snapshots = append(c.snapshots, s.ID())
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 // rebase charges a client what its snapshots reach, and what was received since
 // that was looked up. A client that commits all the time keeps its old charge,
 // which is too high rather than too low.
-func (p *pruning) rebase(ctx context.Context, client string) error {
-	for range rebaseTries {
-		before, err := p.r.chargedNow(ctx, client)
+func (p *pruning) rebase(ctx context.Context, client string, c *charge) error {
+	for try := range rebaseTries {
+		if try > 0 {
+			again, err := p.charges(ctx, client)
+			if err != nil {
+				return err
+			}
+			c = again[client]
+		}
+		total, err := p.reachedBy(ctx, c.snapshots)
 		if err != nil {
 			return err
 		}
-		total, err := p.reachedBy(ctx, client)
-		if err != nil {
-			return err
-		}
-		done, err := p.r.recharge(ctx, client, before, total)
+		done, err := p.r.recharge(ctx, client, c.before, total)
 		if err != nil || done {
 			return err
 		}
@@ -286,9 +328,9 @@ func (p *pruning) rebase(ctx context.Context, client string) error {
 	return nil
 }
 
-// reachedBy returns the bytes of the objects that a client's snapshots reach,
-// each counted once, without the key objects of contents.
-func (p *pruning) reachedBy(ctx context.Context, client string) (uint64, error) {
+// reachedBy returns the bytes of the objects that snapshots reach, each counted
+// once.
+func (p *pruning) reachedBy(ctx context.Context, snapshots []object.ID) (uint64, error) {
 	v, err := p.r.acquire(ctx)
 	if err != nil {
 		return 0, err
@@ -298,15 +340,8 @@ func (p *pruning) reachedBy(ctx context.Context, client string) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	m.metadataOnly = true
-	for _, folder := range []string{"snapshots", "trash"} {
-		err := p.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
-			if s.Manifest.Client != client {
-				return nil
-			}
-			return m.markSnapshot(s.ID())
-		})
-		if err != nil {
+	for _, id := range snapshots {
+		if err := m.markSnapshot(id); err != nil {
 			return 0, err
 		}
 	}

@@ -61,24 +61,20 @@ func (p *pruning) markUploads(ctx context.Context, s *started, m *marker) error 
 // it refers to would be taken for garbage. What an administrator has marked bad
 // is known to be lost.
 func (p *pruning) unreadable(m *marker) error {
-	for i := range m.reached {
-		left := m.reached[i] &^ m.expanded[i]
-		for bit := 0; left != 0; bit++ {
-			if left&(1<<bit) == 0 {
-				continue
-			}
-			left &^= 1 << bit
-			e, err := m.v.set.Entry(i*64 + bit)
-			if err != nil {
-				return damaged("the index", err, repairCommand)
-			}
-			c, err := m.v.condition(e.Location)
-			if err != nil {
-				return err
-			}
-			if c != quarantined {
-				return object.CodeDamaged.Errorf("%s: object %s at offset %d can't be read, so it can't be told what it needs; nothing was deleted; run `packnback check --read-data`, then `packnback repair packs`", e.Pack.Path(e.Type()), e.ID.Short(), e.Offset)
-			}
+	for position := range m.reached.all(0, m.v.set.Len()) {
+		if m.expanded.has(position) {
+			continue
+		}
+		e, err := m.v.set.Entry(position)
+		if err != nil {
+			return damaged("the index", err, repairCommand)
+		}
+		c, err := m.v.condition(e.Location)
+		if err != nil {
+			return err
+		}
+		if c != quarantined {
+			return object.CodeDamaged.Errorf("%s: object %s at offset %d can't be read, so it can't be told what it needs; nothing was deleted; run `packnback check --read-data`, then `packnback repair packs`", e.Pack.Path(e.Type()), e.ID.Short(), e.Offset)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"math/bits"
 	"slices"
 	"sort"
 
@@ -16,21 +17,19 @@ import (
 )
 
 // marker finds what is reachable in one view. Its memory is two bits a row of
-// the index and a few bytes a pack. It reads metadata packs from the newest to
-// the oldest, and each from back to front, because what an object refers to was
-// mostly written before it: one round is nearly always enough, whatever the
-// depth. Not safe for concurrent use.
+// the index, one a key object and a few bytes a pack. It reads metadata packs
+// from the newest to the oldest, and each from back to front, because what an
+// object refers to was mostly written before it: one round is nearly always
+// enough, whatever the depth. Of data packs it reads nothing, since the index
+// says what chunks and bundles refer to. Not safe for concurrent use.
 type marker struct {
 	v        *view
 	reached  bitmap // by position in v.set
 	expanded bitmap // reached, and so is what it refers to
 	packs    []markedPack
 	places   [][]int32 // by segment and ordinal: index into packs
+	keys     []bitmap  // by segment: key objects that were marked for chunks and bundles
 	outside  bool      // some packs are outside: see markedPack
-
-	// metadataOnly leaves out the key objects of chunks and bundles, whose
-	// records then need not be read; they stay not expanded. Set it before run.
-	metadataOnly bool
 
 	// missing is called for every ref that has no location, as often as it is
 	// met; by is zero for a root.
@@ -50,9 +49,19 @@ type bitmap []uint64
 func newBitmap(n int) bitmap    { return make(bitmap, (n+63)/64) }
 func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bitmap) andNot(other bitmap) { // keeps what other hasn't
-	for i := range b {
-		b[i] &^= other[i]
+
+// all yields the numbers from from up to before to that are in b, ascending.
+// What is not costs next to nothing.
+func (b bitmap) all(from, to int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := from / 64; i < len(b) && i*64 < to; i++ {
+			for word := b[i]; word != 0; word &= word - 1 {
+				n := i*64 + bits.TrailingZeros64(word)
+				if n >= to || n >= from && !yield(n) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -76,12 +85,14 @@ func newMarker(v *view, missing func(id, by object.ID)) (*marker, error) {
 			place[ordinal] = number
 		}
 		m.places = append(m.places, place)
+		m.keys = append(m.keys, newBitmap(seg.Keys()))
 	}
 	return m, nil
 }
 
-// packOf returns the pack of the row at a position.
-func (m *marker) packOf(position int) (*markedPack, error) {
+// segmentOf returns the number of the segment that has a position, and the row
+// there.
+func (m *marker) segmentOf(position int) (number, row int, err error) {
 	segments := m.v.set.Segments()
 	i, ok := sort.Find(len(segments), func(i int) int {
 		start := m.v.set.Start(i)
@@ -94,11 +105,21 @@ func (m *marker) packOf(position int) (*markedPack, error) {
 		return 0
 	})
 	if !ok {
-		return nil, object.CodeInternal.Errorf("no segment has position %d", position)
+		return 0, 0, object.CodeInternal.Errorf("no segment has position %d", position)
 	}
-	ordinal, err := segments[i].PackOf(position - m.v.set.Start(i))
+	return i, position - m.v.set.Start(i), nil
+}
+
+// packOf returns the pack of the row at a position.
+func (m *marker) packOf(position int) (*markedPack, error) {
+	i, row, err := m.segmentOf(position)
 	if err != nil {
-		return nil, damaged(segments[i].Name(), err, repairCommand)
+		return nil, err
+	}
+	seg := m.v.set.Segments()[i]
+	ordinal, err := seg.PackOf(row)
+	if err != nil {
+		return nil, damaged(seg.Name(), err, repairCommand)
 	}
 	return &m.packs[m.places[i][ordinal]], nil
 }
@@ -141,12 +162,39 @@ func (m *marker) mark(id, by object.ID) error {
 		return nil
 	}
 	m.reached.set(best.Position)
+	if best.Type() == pack.Data {
+		return m.markKey(best.Position, id)
+	}
 	p, err := m.packOf(best.Position)
 	if err != nil {
 		return err
 	}
 	p.pending++
 	return nil
+}
+
+// markKey marks the only thing that a chunk or bundle refers to, from what the
+// index says of it.
+func (m *marker) markKey(position int, by object.ID) error {
+	m.expanded.set(position)
+	i, row, err := m.segmentOf(position)
+	if err != nil {
+		return err
+	}
+	seg := m.v.set.Segments()[i]
+	ordinal, ok, err := seg.KeyOf(row)
+	if err != nil {
+		return damaged(seg.Name(), err, repairCommand)
+	}
+	if !ok || m.keys[i].has(ordinal) {
+		return nil
+	}
+	m.keys[i].set(ordinal)
+	key, err := seg.Key(ordinal)
+	if err != nil {
+		return damaged(seg.Name(), err, repairCommand)
+	}
+	return m.mark(key, by)
 }
 
 // run marks everything that is reachable from what was marked so far. Objects
@@ -181,13 +229,8 @@ func (m *marker) run(ctx context.Context) error {
 	return nil
 }
 
-// expandPack marks what the reached objects of p refer to.
+// expandPack marks what the reached objects of the metadata pack p refer to.
 func (m *marker) expandPack(p *markedPack) error {
-	if m.metadataOnly && p.Type == pack.Data {
-		p.done += p.pending
-		p.pending = 0
-		return nil
-	}
 	f, err := m.v.r.fs.Open(p.Name.Path(p.Type))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -198,12 +241,8 @@ func (m *marker) expandPack(p *markedPack) error {
 	defer f.Close()
 	var records []record
 	_, err = pack.ScanHeaders(f, p.Name, p.Type, func(offset uint32, h object.Header) error {
-		rec := record{id: h.ID, offset: offset, length: uint32(h.Size())}
-		if p.Type == pack.Meta {
-			records = append(records, rec)
-			return nil
-		}
-		return m.expand(p, rec, func() (object.ID, []object.ID, error) { return h.Key, nil, nil })
+		records = append(records, record{id: h.ID, offset: offset, length: uint32(h.Size())})
+		return nil
 	})
 	if err != nil {
 		return storeError("reading", p.Name.Path(p.Type), err)
@@ -225,14 +264,7 @@ func (m *marker) expandBackwards(p *markedPack, records []record) error {
 		if p.pending == 0 {
 			return nil
 		}
-		err := m.expand(p, rec, func() (object.ID, []object.ID, error) {
-			r, err := m.v.r.files.Record(p.Name, p.Type, rec.offset, rec.length)
-			if err != nil {
-				return object.ID{}, nil, err
-			}
-			return r.Key, r.Refs, nil
-		})
-		if err != nil {
+		if err := m.expand(p, rec); err != nil {
 			return err
 		}
 	}
@@ -241,30 +273,28 @@ func (m *marker) expandBackwards(p *markedPack, records []record) error {
 
 // expand marks what the object at one place refers to, if the object itself is
 // reached there. One that can't be read whole is left as it is.
-func (m *marker) expand(p *markedPack, rec record, read func() (key object.ID, refs []object.ID, err error)) error {
+func (m *marker) expand(p *markedPack, at record) error {
 	var few [4]index.Found
-	found, err := m.v.find(few[:0], rec.id)
+	found, err := m.v.find(few[:0], at.id)
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(found, func(f index.Found) bool { return f.Pack == p.Name && f.Offset == rec.offset })
-	if at < 0 || !m.reached.has(found[at].Position) || m.expanded.has(found[at].Position) {
+	i := slices.IndexFunc(found, func(f index.Found) bool { return f.Pack == p.Name && f.Offset == at.offset })
+	if i < 0 || !m.reached.has(found[i].Position) || m.expanded.has(found[i].Position) {
 		return nil
 	}
-	key, refs, err := read()
+	r, err := m.v.r.files.Record(p.Name, p.Type, at.offset, at.length)
 	if err != nil {
 		return nil
 	}
-	m.expanded.set(found[at].Position)
+	m.expanded.set(found[i].Position)
 	p.pending--
 	p.done++
-	if !key.IsZero() {
-		if err := m.mark(key, rec.id); err != nil {
-			return err
+	for _, ref := range append(r.Refs, r.Key) {
+		if ref.IsZero() {
+			continue
 		}
-	}
-	for _, ref := range refs {
-		if err := m.mark(ref, rec.id); err != nil {
+		if err := m.mark(ref, at.id); err != nil {
 			return err
 		}
 	}
@@ -273,10 +303,7 @@ func (m *marker) expand(p *markedPack, rec record, read func() (key object.ID, r
 
 // bytes returns the length of all records that were reached.
 func (m *marker) bytes() (total uint64, err error) {
-	for position := range m.v.set.Len() {
-		if !m.reached.has(position) {
-			continue
-		}
+	for position := range m.reached.all(0, m.v.set.Len()) {
 		e, err := m.v.set.Entry(position)
 		if err != nil {
 			return 0, damaged("the index", err, repairCommand)
@@ -291,13 +318,9 @@ func (m *marker) ids() iter.Seq2[[]byte, error] {
 	var inputs []iter.Seq2[[]byte, error]
 	for i, seg := range m.v.set.Segments() {
 		inputs = append(inputs, func(yield func([]byte, error) bool) {
-			position := m.v.set.Start(i)
-			for e, err := range seg.Entries(0) {
-				if err == nil && !m.reached.has(position) {
-					position++
-					continue
-				}
-				position++
+			start := m.v.set.Start(i)
+			for position := range m.reached.all(start, start+seg.Len()) {
+				e, err := seg.Entry(position - start)
 				if !yield(e.ID[:], err) {
 					return
 				}

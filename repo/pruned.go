@@ -67,7 +67,7 @@ func (p *pruning) record(began int64) error {
 // nothing that can be read, a zero value: the next prune writes it anew.
 func (r *Repository) lastPruned() (pruned, error) {
 	b, err := disk.ReadFile(r.fs, prunedName, int64(prunedSize))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, disk.ErrLong) {
 		return pruned{}, nil
 	}
 	if err != nil {

@@ -217,7 +217,7 @@ func movePacks(t *testing.T, r *Repository) {
 		}
 		offset, length, err := w.Append(rec)
 		if err == nil {
-			err = rows.Add(index.Entry{ID: e.ID, Location: index.Location{Pack: w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
+			err = rows.Add(index.Entry{ID: e.ID, Key: e.Key, Location: index.Location{Pack: w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -81,7 +81,7 @@ func (s *Session) store(rec *object.Record) error {
 	if err != nil {
 		return s.poison(storeError("writing", p.name.Path(p.typ), err))
 	}
-	err = s.note(index.Entry{ID: rec.ID, Location: index.Location{Pack: p.name, Offset: offset, Length: length, Kind: rec.Kind}}, rec.Key, rec.Refs)
+	err = s.note(index.Entry{ID: rec.ID, Key: rec.Key, Location: index.Location{Pack: p.name, Offset: offset, Length: length, Kind: rec.Kind}}, rec.Key, rec.Refs)
 	if err != nil {
 		return s.poison(err)
 	}

@@ -49,17 +49,15 @@ func (rp *repairer) condemn(ctx context.Context, v *view) error {
 	if err := m.run(ctx); err != nil {
 		return err
 	}
-	lost := newBitmap(v.set.Len())
-	copy(lost, m.reached)
-	lost.andNot(m.expanded)
-	for position := range v.set.Len() {
-		if lost.has(position) {
-			e, err := v.set.Entry(position)
-			if err != nil {
-				return err
-			}
-			rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: "unreadable; snapshots need it"})
+	for position := range m.reached.all(0, v.set.Len()) {
+		if m.expanded.has(position) {
+			continue
 		}
+		e, err := v.set.Entry(position)
+		if err != nil {
+			return err
+		}
+		rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: "unreadable; snapshots need it"})
 	}
 	return rp.publishCondemned(m, roots)
 }

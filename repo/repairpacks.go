@@ -262,7 +262,7 @@ func (rp *packRepairer) saveOne(s *salvage, e index.Entry) error {
 	if err != nil {
 		return storeError("writing", s.w.Name().Path(s.old.Type), err)
 	}
-	err = rp.rows.Add(index.Entry{ID: e.ID, Location: index.Location{Pack: s.w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
+	err = rp.rows.Add(index.Entry{ID: e.ID, Key: rec.Key, Location: index.Location{Pack: s.w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
 	if err != nil {
 		return storeError("sorting in", rp.scratch.dir, err)
 	}

@@ -159,7 +159,7 @@ func (rp *repairer) readPack(name pack.Name, typ pack.Type, written uint64) erro
 	var failed error
 	scanned, err := pack.Scan(f, name, typ, func(offset uint32, rec *object.Record) error {
 		l := index.Location{Pack: name, Offset: offset, Length: uint32(rec.Size()), Kind: rec.Kind}
-		if failed = rp.rows.Add(index.Entry{ID: rec.ID, Location: l}); failed != nil {
+		if failed = rp.rows.Add(index.Entry{ID: rec.ID, Key: rec.Key, Location: l}); failed != nil {
 			return failed
 		}
 		p.Size = offset + l.Length

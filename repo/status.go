@@ -20,6 +20,7 @@ type JobStatus struct {
 	Unusual     uint64       // live ones that are flagged and not acknowledged
 	Oldest      object.ID    // the oldest of those, which freezes what came before it
 	Used        uint64       // bytes that count against the client's quota, for all its jobs
+	Drill       Drill        // the last one that was recorded here
 }
 
 // Status is how a repository stands.
@@ -66,6 +67,9 @@ func (r *Repository) Status(ctx context.Context) (Status, error) {
 	})
 	for i := range s.Jobs {
 		j := &s.Jobs[i]
+		if j.Drill, err = r.lastDrill(j.Client, j.Job); err != nil {
+			return s, err
+		}
 		if i > 0 && s.Jobs[i-1].Client == j.Client {
 			j.Used = s.Jobs[i-1].Used
 			continue

@@ -300,3 +300,39 @@ func TestSecondCopyOfQuarantined(t *testing.T) {
 	}
 	st.end(nil, other, x)
 }
+
+// TestMarkNeedsNoData prunes while not one data pack can be read: the index
+// says what key objects their records need. Nothing is copied out of such
+// packs, and what isn't needed of others still goes.
+func TestMarkNeedsNoData(t *testing.T) {
+	st := newStory(t)
+	kept := st.kept[0]
+	v, err := st.process().acquire(st.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range v.set.Segments() {
+		for ordinal := range seg.Packs() {
+			p, err := seg.Pack(ordinal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Type != pack.Data {
+				continue
+			}
+			if err := st.d.Corrupt(p.Name.Path(p.Type), func(b []byte) []byte { return make([]byte, len(b)) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	v.release()
+	res, err := st.process().Prune(st.ctx, atOnce)
+	if err != nil || res.ObjectsDeleted == 0 {
+		t.Fatalf("prune: %+v, %v", res, err)
+	}
+	for _, rec := range append(kept.tree, kept.Metadata, kept.Content) {
+		if !st.has(rec) {
+			t.Errorf("%s %s, which a snapshot needs, is gone", rec.Kind, rec.ID.Short())
+		}
+	}
+}

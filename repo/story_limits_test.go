@@ -249,13 +249,13 @@ func TestExactAfterPrune(t *testing.T) {
 	}
 	st.prune(nil)
 	parts := below(st.old.tree, x)
-	// Its root and what that reaches, and the key objects of metadata.
-	want := uint64(len(last.tree) + len(parts) + 4 - 1)
+	// Its root and what that reaches, and the key objects of both uploads.
+	want := uint64(len(last.tree) + len(parts) + 4)
 	if n := st.visibleIDs(); n != want {
 		t.Errorf("%d ids are visible, the newest snapshot reaches %d", n, want)
 	}
 	bytes := 0
-	for _, rec := range append(append(append([]*object.Record{}, last.records()...), parts...), st.old.Metadata) {
+	for _, rec := range append(append(append([]*object.Record{}, last.records()...), parts...), st.old.Metadata, st.old.Content) {
 		bytes += rec.Size()
 	}
 	for _, rec := range st.kept[0].records() {

@@ -75,6 +75,12 @@ func roundTrip(format string, b []byte) ([]byte, error) {
 			return nil, err
 		}
 		return p.append(nil), nil
+	case "drilled":
+		d, err := unmarshalDrilled(b)
+		if err != nil {
+			return nil, err
+		}
+		return d.append(nil), nil
 	case "session":
 		return roundTripSession(b)
 	}
@@ -162,6 +168,7 @@ func madeVectors() []*vectortest.Vector {
 	addHeadVectors(func(name, expect, comment string, b []byte) { add("head", name, expect, comment, b) })
 	addUsedVectors(func(name, expect, comment string, b []byte) { add("used", name, expect, comment, b) })
 	addPrunedVectors(func(name, expect, comment string, b []byte) { add("pruned", name, expect, comment, b) })
+	addDrilledVectors(func(name, expect, comment string, b []byte) { add("drilled", name, expect, comment, b) })
 	addSessionVectors(func(name, expect, comment string, b []byte) { add("session", name, expect, comment, b) })
 	return all
 }
@@ -251,6 +258,26 @@ func addPrunedVectors(add addVector) {
 	add("version", "version", "a later version", resummed(vectortest.With(good, 7, 2)))
 	p.ended = -1
 	add("before", "malformed", "a time before 1970", p.append(nil))
+}
+
+func addDrilledVectors(add addVector) {
+	drill := Drill{Snapshot: bytesID(1), Time: 1_800_000_000_000_000_000, Files: 12345, Read: 100, Bytes: 1 << 30, Lost: 2}
+	good := (&drilled{vectorRepository, "web1", "default", drill}).append(nil)
+	change := func(f func(d *drilled)) []byte {
+		d := &drilled{vectorRepository, "web1", "default", drill}
+		f(d)
+		return d.append(nil)
+	}
+	add("full", "ok", "a hundred of 12,345 files, of which two were lost", good)
+	add("empty", "ok", "a snapshot without files", change(func(d *drilled) { d.Files, d.Read, d.Bytes, d.Lost = 0, 0, 0, 0 }))
+	add("bit", "checksum", "a changed byte", vectortest.With(good, 44, 0xff))
+	add("version", "version", "a later version", resummed(vectortest.With(good, 7, 2)))
+	add("cut", "malformed", "a figure too few", resummed(good[:len(good)-8]))
+	add("tail", "malformed", "a byte too many", resummed(append(bytes.Clone(good), 0)))
+	add("name", "malformed", "a job that is a path", change(func(d *drilled) { d.job = "a/b" }))
+	add("before", "malformed", "a time before 1970", change(func(d *drilled) { d.Time = -1 }))
+	add("zero", "malformed", "no snapshot", change(func(d *drilled) { d.Snapshot = object.ID{} }))
+	add("more", "malformed", "more files read than there are", change(func(d *drilled) { d.Read = d.Files + 1 }))
 }
 
 func addSessionVectors(add addVector) {

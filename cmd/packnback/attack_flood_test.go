@@ -107,7 +107,7 @@ var floodAttacks = []attack{
 		go func() {
 			_, _ = link.Write(append([]byte("PNBwire\x01"), w.hello()...))
 			for n := uint32(1); ; n++ {
-				if _, err := link.Write(frame(&protocol.List{Number: n, Window: 1})); err != nil {
+				if _, err := link.Write(frame(&protocol.List{Kind: protocol.TypeSnapshots, Number: n, Window: 1})); err != nil {
 					return
 				}
 			}
@@ -197,9 +197,7 @@ var floodAttacks = []attack{
 			t.Fatal(err)
 		}
 		w.backup(t, "web2")
-		if w.has("prune") {
-			w.must(t, "store", "prune", "-r", w.repo)
-		}
+		w.must(t, "store", "prune", "-r", w.repo)
 		w.must(t, "store", "check", "-r", w.repo)
 	}},
 	{"many-dead-uploads", func(t *testing.T, w *world) {

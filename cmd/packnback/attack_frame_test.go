@@ -101,7 +101,7 @@ func everyMessage() []protocol.Message {
 	return []protocol.Message{
 		&protocol.Hello{Lowest: 1, Highest: 1}, &protocol.Open{Number: 1, Client: "web1", Job: "default"}, &protocol.Put{Record: small()},
 		&protocol.Have{Number: 1, IDs: []object.ID{{1}}}, &protocol.Bare{Kind: protocol.TypeCheckpoint, Number: 1}, &protocol.Bare{Kind: protocol.TypeClose, Number: 1},
-		&protocol.List{Number: 1, Window: 1}, &protocol.Seek{Number: 1, Window: 1}, &protocol.Fetch{Number: 1, Window: 1, IDs: []object.ID{{1}}},
+		&protocol.List{Kind: protocol.TypeSnapshots, Number: 1, Window: 1}, &protocol.Seek{Number: 1, Window: 1}, &protocol.Fetch{Number: 1, Window: 1, IDs: []object.ID{{1}}},
 		&protocol.Window{Number: 1, More: 1}, &protocol.Bare{Kind: protocol.TypeCancel, Number: 1}, &protocol.Administer{Number: 1, Window: 1, Operation: protocol.OpStats},
 	}
 }

@@ -127,9 +127,6 @@ func (w *victim) meets(t *testing.T, d deceit) {
 			t.Fatal(err)
 		}
 	}
-	if lookUp((&program{}).commands(), d.command) == nil {
-		t.Skipf("there is no %s", d.command)
-	}
 	stdout, stderr, status := w.run(t, machine, append(w.through(d.lie), w.args(d.command)...)...)
 	if !slices.Contains(d.status, status) {
 		t.Errorf("status %d, want one of %d\n%s%s", status, d.status, stdout, stderr)

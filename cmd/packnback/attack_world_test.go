@@ -37,6 +37,7 @@ type world struct {
 	known   []string                     // ids of the snapshots in it, oldest first
 	logins  map[string]*ssh.Client       // for wire, by key
 	secret  object.ID                    // an object of web1's first snapshot that its head doesn't reach
+	kept    object.ID                    // one that it does
 	foreign object.ID                    // an object of web2's
 	victim  object.ID                    // another one
 }
@@ -106,9 +107,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.backup(t, "web1")
 	w.backup(t, "web2")
-	if w.has("prune") {
-		w.must(t, "store", "prune", "-r", w.repo)
-	}
+	w.must(t, "store", "prune", "-r", w.repo) // makes what the head reaches exact
 	w.remember(t)
 	return w
 }
@@ -239,6 +238,7 @@ func (w *world) remember(t *testing.T) {
 			w.secret = id
 		}
 	}
+	w.kept = now[0]
 	theirs := content(w.known[2])
 	w.foreign, w.victim = theirs[0], theirs[len(theirs)-1]
 	if err := conn.Close(); err != nil {
@@ -289,14 +289,17 @@ func (w *world) unharmed(t *testing.T) {
 	}
 	w.backup(t, "web2")
 	w.must(t, "store", "check", "-r", w.repo)
-	if w.has("prune") {
-		w.must(t, "store", "prune", "-r", w.repo)
-	}
+	w.must(t, "store", "prune", "-r", w.repo)
 }
 
-// has reports whether the program has a command.
-func (w *world) has(name string) bool {
-	return lookUp((&program{}).commands(), name) != nil
+// isThere wants the store to have an object.
+func (w *world) isThere(t *testing.T, id object.ID) {
+	t.Helper()
+	n := 0
+	err := w.admin(t).Fetch(t.Context(), []object.ID{id}, func(*object.Record) error { n++; return nil })
+	if err != nil || n != 1 {
+		t.Fatalf("object %s is not in the store (%v), so that nothing can be tried with it", id.Short(), err)
+	}
 }
 
 // gone waits until no server is left that an attack has started: none outlives

@@ -34,6 +34,7 @@ func (p *program) commands() []*cli.Command {
 		statusCommand(p),
 		checkCommand(p),
 		verifyCommand(p),
+		drillCommand(p),
 		trustCommand(p),
 		repairCommand(p),
 		serveCommand(p),

@@ -31,6 +31,8 @@ type reader interface {
 	view.Links
 	ID() object.RepositoryID
 	Snapshot(ctx context.Context, id object.ID) (*object.Snapshot, error)
+	// Keys yields all key objects, in any order, some perhaps twice.
+	Keys(ctx context.Context, yield func(*object.Record) error) error
 }
 
 // uploader is what backup and copy need.
@@ -150,24 +152,27 @@ func (p *program) cachePath() (string, error) {
 	if p.noCache {
 		return "", nil
 	}
-	if p.cacheDir != "" {
-		return makePrivate(p.cacheDir)
+	dir, err := p.cacheDir, error(nil)
+	if dir == "" {
+		dir, err = p.env.CacheDir()
 	}
-	dir, err := p.env.CacheDir()
-	if err != nil {
-		return "", withHint(err, "name a folder with --cache-dir, or do without one: --no-cache")
+	if err == nil {
+		dir, err = makePrivate(dir)
 	}
-	return makePrivate(dir)
+	return dir, withHint(err, "name a folder with --cache-dir, or do without one: --no-cache")
 }
 
 // statePath returns the folder for what must not be lost, made if need be.
 func (p *program) statePath() (string, error) {
 	dir, err := p.env.StateDir()
-	if err != nil {
-		return "", err
+	if err == nil {
+		dir, err = makePrivate(dir)
 	}
-	return makePrivate(dir)
+	return dir, withHint(err, hintState)
 }
+
+// hintState is for a state that can't be written.
+const hintState = "what must not be lost needs a folder that can be written: set XDG_STATE_HOME to its absolute path"
 
 // knownClients returns the name of the known_clients file, which need not
 // exist.

@@ -80,7 +80,7 @@ func (p *program) readKey(ctx context.Context) (*crypto.ReadKey, error) {
 	if path == "" {
 		var err error
 		if path, err = p.defaultKey("restore.key"); err != nil {
-			return nil, err
+			return nil, errNoReadKey // a service without $HOME has none
 		}
 		if found, err := exists(path); err != nil {
 			return nil, err

@@ -37,12 +37,6 @@ func keyRewrapCommand(p *program) *cli.Command {
 	}
 }
 
-// keyLister yields all key objects of a repository, in any order, some perhaps
-// twice.
-type keyLister interface {
-	Keys(ctx context.Context, yield func(*object.Record) error) error
-}
-
 func (p *program) keyRewrap(ctx context.Context, s store, to, output string) error {
 	recipient, err := readRecipient(to)
 	if err != nil {
@@ -54,16 +48,12 @@ func (p *program) keyRewrap(ctx context.Context, s store, to, output string) err
 	if err := namesFree(output); err != nil {
 		return err
 	}
-	keys, ok := s.(keyLister)
-	if !ok {
-		return errors.New("the store can't list its key objects over this connection")
-	}
 	key, err := p.readKey(ctx)
 	if err != nil {
 		return err
 	}
 	bundle := crypto.NewRewrap(recipient)
-	others, err := collectKeys(ctx, keys, bundle, key)
+	others, err := collectKeys(ctx, s, bundle, key)
 	if err != nil {
 		return err
 	}
@@ -87,7 +77,7 @@ func (p *program) keyRewrap(ctx context.Context, s store, to, output string) err
 
 // collectKeys adds what key opens to the bundle and counts the key objects that
 // are sealed to others.
-func collectKeys(ctx context.Context, from keyLister, bundle *crypto.Rewrap, key *crypto.ReadKey) (others int, err error) {
+func collectKeys(ctx context.Context, from reader, bundle *crypto.Rewrap, key *crypto.ReadKey) (others int, err error) {
 	identities := key.Identities()
 	refused := make(map[object.ID]struct{})
 	err = from.Keys(ctx, func(rec *object.Record) error {

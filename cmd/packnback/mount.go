@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,14 +26,30 @@ func mountCommand(p *program) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if info, err := os.Stat(ops[0]); err != nil || !info.IsDir() {
-				return withHint(usageErrorf("mount: %s is not a folder", ui.Quote(ops[0])), "mkdir "+ui.ShellWord(ops[0]))
+			if err := mountPoint(ops[0]); err != nil {
+				return err
 			}
 			return p.withReading(c, func(r *reading) error {
 				return r.mount(c.Context, ops[0], c.Bool("allow-other"))
 			})
 		},
 	}
+}
+
+// mountPoint says what is wrong with dir as a place to mount at.
+func mountPoint(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return withHint(fmt.Errorf("mount: at %s is what a mount that was killed has left", ui.Quote(dir)), "umount "+ui.ShellWord(dir))
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(usageErrorf("mount: there is no folder %s", ui.Quote(dir)), "mkdir "+ui.ShellWord(dir))
+	case err != nil:
+		return fmt.Errorf("mount: %w", err)
+	case !info.IsDir():
+		return usageErrorf("mount: %s is not a folder", ui.Quote(dir))
+	}
+	return nil
 }
 
 func (r *reading) mount(ctx context.Context, dir string, allowOther bool) error {

@@ -92,6 +92,10 @@ func (s *remoteStore) current() *client.Conn {
 // ID returns the repository's id.
 func (s *remoteStore) ID() object.RepositoryID { return s.id }
 
+// pinnedTo returns the client whose snapshots are all that the store shows;
+// empty when it shows all.
+func (s *remoteStore) pinnedTo() string { return s.current().Welcome().Client }
+
 // Close ends the connection.
 func (s *remoteStore) Close() error { return s.current().Close() }
 
@@ -108,6 +112,11 @@ func (s *remoteStore) Snapshot(ctx context.Context, id object.ID) (*object.Snaps
 // Links lists what is left of forgotten snapshots.
 func (s *remoteStore) Links(ctx context.Context, yield func(*object.Snapshot) error) error {
 	return s.current().Links(ctx, yield)
+}
+
+// Keys yields all key objects.
+func (s *remoteStore) Keys(ctx context.Context, yield func(*object.Record) error) error {
+	return s.current().Keys(ctx, yield)
 }
 
 // Push yields the metadata objects below root.

@@ -19,6 +19,7 @@ type retainer interface {
 	Acknowledge(ctx context.Context, id object.ID) error
 	Prune(ctx context.Context, opt repo.PruneOptions) (repo.PruneResult, error)
 	Status(ctx context.Context) (repo.Status, error)
+	RecordDrill(ctx context.Context, client, job string, d repo.Drill) error
 }
 
 // policyRequest asks for a policy to be applied.
@@ -116,6 +117,7 @@ func (s *remoteStore) Status(ctx context.Context) (repo.Status, error) {
 		jobs = append(jobs, repo.JobStatus{
 			Client: j.Client, Job: j.Job, Last: j.Last, Oldest: j.Oldest, Received: int64(j.Received), Flags: object.Flags(j.Flags),
 			Snapshots: j.Snapshots, Trash: j.Trash, Unusual: j.Unusual, Used: j.Used,
+			Drill: repo.Drill{Snapshot: j.Drill.Snapshot, Time: int64(j.Drilled), Files: j.Drill.Files, Read: j.Drill.Read, Bytes: j.Drill.Bytes, Lost: j.Drill.Lost},
 		})
 	})
 	return repo.Status{Now: int64(st.Now), Pruned: int64(st.Pruned), Freed: st.Freed, Bad: st.Bad, Jobs: jobs}, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -85,6 +86,17 @@ func readFault(err error) error {
 		return withHint(err, "name one with --client")
 	}
 	return err
+}
+
+// pinnedHint says where clients that seem to have vanished may be: behind the
+// pin of a connection. It doesn't make up for them by itself, because a store
+// could say so of clients that it has lost.
+func (r *reading) pinnedHint(err error) error {
+	far, ok := r.store.(*remoteStore)
+	if !ok || far.pinnedTo() == "" || r.only.Client != "" {
+		return err
+	}
+	return withHint(err, fmt.Sprintf("the store shows this connection client %s only; --client %[1]s leaves the others alone", far.pinnedTo()))
 }
 
 // parseSelector reads a SNAP or SNAP:/path operand.

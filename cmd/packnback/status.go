@@ -87,6 +87,7 @@ type statusJob struct {
 	Unusual    *uint64    `json:"unusual,omitempty"`
 	Used       *uint64    `json:"used,omitempty"` // by all jobs of the client
 	Flags      []string   `json:"flags,omitempty"`
+	*drillShown
 }
 
 // storeFigures are what only the store knows.
@@ -131,6 +132,8 @@ func (p *program) storeStatus(ctx context.Context, s store, only view.Narrow, li
 		at := time.Unix(0, st.Pruned).UTC()
 		sum.LastPrune = &at
 	}
+	drills := p.ownDrills()
+	var lost []string
 	for i := range st.Jobs {
 		one := &st.Jobs[i]
 		if (only.Client != "" && only.Client != one.Client) || (only.Job != "" && only.Job != one.Job) {
@@ -138,6 +141,8 @@ func (p *program) storeStatus(ctx context.Context, s store, only view.Narrow, li
 		}
 		j := newStatusJob(one.Client, one.Job, s.ID().String(), one.Last, one.Received, st.Now, limit)
 		j.Snapshots, j.Trash, j.Unusual, j.Used, j.Flags = &one.Snapshots, &one.Trash, &one.Unusual, &one.Used, flagNames(one.Flags)
+		j.drillShown = newDrillShown(s.ID(), one, drills)
+		lost = append(lost, j.lostInDrill()...)
 		sum.Jobs = append(sum.Jobs, j)
 		p.warnUnusual(one)
 	}
@@ -147,6 +152,10 @@ func (p *program) storeStatus(ctx context.Context, s store, only view.Narrow, li
 	if st.Bad > 0 {
 		return withStatus(statusDamage, withHint(fmt.Errorf("%s known to be damaged", ui.Number(st.Bad, "object is", "objects are")),
 			"packnback check lists what it costs; the next backups mend what their machines still have"))
+	}
+	if len(lost) > 0 {
+		return withStatus(statusDamage, withHint(fmt.Errorf("the last drill failed: %s", strings.Join(lost, ", ")),
+			"packnback verify lists all that is lost; once that is mended, packnback drill again"))
 	}
 	return sum.verdict(limit)
 }
@@ -206,7 +215,7 @@ func (p *program) printStatus(sum *statusSummary, limit time.Duration) error {
 	}
 	head := []string{"Client", "Job", "Last", "Received", ">Age", ""}
 	if sum.storeFigures != nil {
-		head = append(head, ">Snapshots", ">Trash", ">Used", "Flags")
+		head = append(head, ">Snapshots", ">Trash", ">Used", "Drilled", "Flags")
 	} else {
 		head = append(head, "Repository")
 	}
@@ -245,5 +254,5 @@ func (j *statusJob) cells(limit time.Duration) []string {
 	if j.Snapshots == nil {
 		return append(row, j.Repository)
 	}
-	return append(row, ui.Count(*j.Snapshots), ui.Count(*j.Trash), ui.Size(*j.Used), strings.Join(j.Flags, ","))
+	return append(row, ui.Count(*j.Snapshots), ui.Count(*j.Trash), ui.Size(*j.Used), j.drillCell(), strings.Join(j.Flags, ","))
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
@@ -54,8 +56,11 @@ func (p *program) trust(sender crypto.Sender) error {
 		k.Pin(view.KnownKey{Client: sender.Client, Key: sender.Signer, Trusted: true})
 		return nil
 	})
-	if err != nil {
+	if errors.Is(err, view.ErrKnown) {
 		return err
+	}
+	if err != nil {
+		return withHint(err, hintState)
 	}
 	if others > 0 {
 		p.warnf("client %s has other known keys, too; if this one takes their place because a machine was taken over, remove their lines from %s", sender.Client, ui.Quote(path))

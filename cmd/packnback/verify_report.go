@@ -10,18 +10,6 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-// verifyProblem is one finding of verify for programs.
-type verifyProblem struct {
-	MessageType string `json:"message_type"`
-	Severity    string `json:"severity"`
-	Client      string `json:"client,omitempty"`
-	Job         string `json:"job,omitempty"`
-	Snapshot    string `json:"snapshot,omitempty"`
-	Path        string `json:"path,omitempty"`
-	Object      string `json:"object,omitempty"`
-	Detail      string `json:"detail"`
-}
-
 // verifySummary is the last line of verify --json.
 type verifySummary struct {
 	MessageType string `json:"message_type"`
@@ -33,33 +21,6 @@ type verifySummary struct {
 	NotVerified uint64 `json:"not_verified"`
 	MarkedBad   uint64 `json:"marked_bad"`
 	NumErrors   uint64 `json:"num_errors"`
-}
-
-var severityNames = [...]string{view.Note: "note", view.Warning: "warning", view.Damage: "damage"}
-
-// finding takes what VerifyChains has to say.
-func (v *verification) finding(f view.Finding) {
-	if f.Severity == view.Damage {
-		v.findings++
-	}
-	if v.ui.JSON {
-		line := verifyProblem{MessageType: "problem", Severity: severityNames[f.Severity], Client: f.Client, Job: f.Job, Detail: f.Text}
-		if f.Seq > 0 {
-			line.Snapshot = f.Snapshot.String()
-		}
-		v.ui.PrintJSON(line)
-		return
-	}
-	switch text := fmt.Sprintf("%s/%s: %s", f.Client, f.Job, f.Text); f.Severity {
-	case view.Warning:
-		v.warnf("%s", text)
-	case view.Damage:
-		v.ui.Printf("%s\n", ui.QuoteText(text))
-	default:
-		if v.ui.Verbose {
-			v.ui.Remarkf("%s", ui.QuoteText(text))
-		}
-	}
 }
 
 // lost takes what the Verifier found, and what keeps a whole snapshot from
@@ -74,19 +35,7 @@ func (v *verification) lost(path string, id object.ID, err error) {
 			v.err = v.mark(context.Background())
 		}
 	}
-	if v.ui.JSON {
-		line := verifyProblem{MessageType: "problem", Severity: "damage", Snapshot: v.snapshot.String(), Path: path, Detail: err.Error()}
-		if !id.IsZero() {
-			line.Object = id.String()
-		}
-		v.ui.PrintJSON(line)
-		return
-	}
-	where := "snapshot " + v.snapshot.Short()
-	if path != "" {
-		where += " " + ui.Quote(path)
-	}
-	v.ui.Printf("%s: %s\n", where, ui.QuoteText(err.Error()))
+	v.tell(path, id, err)
 }
 
 // mark tells the store of the damage found so far.
@@ -110,7 +59,7 @@ func (v *verification) finish(ctx context.Context) error {
 	res := v.verifier.Result()
 	errs := res.Lost + v.findings
 	if v.ui.JSON {
-		v.ui.PrintJSON(verifySummary{"summary", "verify", res.Snapshots, res.Entries, res.Objects, res.Bytes, res.Refused, v.marked, errs})
+		v.ui.PrintJSON(verifySummary{"summary", "verify", res.Snapshots, res.Entries, res.Objects, res.Bytes, res.Refused + v.refused, v.marked, errs})
 	} else {
 		v.ui.Remarkf("verified %s snapshots: %s entries, %s objects, %s", ui.Count(res.Snapshots), ui.Count(res.Entries), ui.Count(res.Objects), ui.Size(res.Bytes))
 	}
@@ -121,7 +70,10 @@ func (v *verification) finish(ctx context.Context) error {
 	case v.err != nil:
 		return fmt.Errorf("marking what is damaged: %w", v.err)
 	case errs > 0:
-		return withStatus(statusDamage, fmt.Errorf("verify found %d problems in the repository at %s", errs, ui.Quote(v.repository)))
+		return v.pinnedHint(withStatus(statusDamage, fmt.Errorf("verify found %d problems in the repository at %s", errs, ui.Quote(v.repository))))
+	case v.refused > 0:
+		return withHint(withStatus(statusKey, fmt.Errorf("%s sealed to other keys than this one, and could not be verified", ui.Number(v.refused, "snapshot is", "snapshots are"))),
+			"use a key that they were sealed to, with --key FILE, or leave them out with --client or --job")
 	case res.Refused > 0:
 		return withStatus(statusKey, fmt.Errorf("%d objects are sealed to other keys than this one, and could not be verified", res.Refused))
 	}

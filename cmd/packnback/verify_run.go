@@ -15,10 +15,10 @@ import (
 // verification is one run of verify.
 type verification struct {
 	*reading
+	problems
 	verifier *view.Verifier
 	markBad  bool
-	snapshot object.ID // being verified
-	findings uint64    // damage in chains and signatures
+	refused  uint64 // snapshots sealed to other keys
 	bad      []object.ID
 	marked   uint64
 	err      error // of marking
@@ -29,7 +29,7 @@ func (r *reading) withVerification(do func(v *verification) error) error {
 	if err != nil {
 		return err
 	}
-	v := &verification{reading: r}
+	v := &verification{reading: r, problems: problems{to: r.program}}
 	if v.verifier, err = view.NewVerifier(r.reader, dir, v.lost); err == nil {
 		err = errors.Join(do(v), v.verifier.Close())
 	}
@@ -52,7 +52,7 @@ func (v *verification) run(ctx context.Context, sel *view.Selector, all bool) er
 	}
 	if sel == nil {
 		var err error
-		if list, err = v.candidates(ctx, all); err != nil {
+		if list, err = v.listed(ctx, all); err != nil {
 			return err
 		}
 	}
@@ -65,11 +65,12 @@ func (v *verification) run(ctx context.Context, sel *view.Selector, all bool) er
 	return v.finish(ctx)
 }
 
-// candidates returns the snapshots to verify, without their sealed parts.
-func (v *verification) candidates(ctx context.Context, all bool) ([]*object.Snapshot, error) {
+// listed returns the snapshots that the command line is about, without their
+// sealed parts: all, or the latest of each client and job.
+func (r *reading) listed(ctx context.Context, all bool) ([]*object.Snapshot, error) {
 	var list []*object.Snapshot
-	err := v.store.Snapshots(ctx, func(s *object.Snapshot) error {
-		if v.only.Match(s.Manifest) {
+	err := r.store.Snapshots(ctx, func(s *object.Snapshot) error {
+		if r.only.Match(s.Manifest) {
 			s.Sealed = nil // asked for again when it is its turn: there may be many
 			list = append(list, s)
 		}
@@ -81,20 +82,25 @@ func (v *verification) candidates(ctx context.Context, all bool) ([]*object.Snap
 	return list, err
 }
 
+// openListed opens a snapshot of listed.
+func (r *reading) openListed(ctx context.Context, snap *object.Snapshot) (*view.Snapshot, error) {
+	if snap.Sealed == nil {
+		var err error
+		if snap, err = r.store.Snapshot(ctx, snap.ID()); err != nil {
+			return nil, err
+		}
+	}
+	return r.reader.Open(ctx, snap)
+}
+
 func (v *verification) each(ctx context.Context, list []*object.Snapshot) error {
 	for _, snap := range list {
 		v.snapshot = snap.ID()
-		var err error
-		if snap.Sealed == nil {
-			snap, err = v.store.Snapshot(ctx, v.snapshot)
-		}
-		var opened *view.Snapshot
-		if err == nil {
-			opened, err = v.reader.Open(ctx, snap)
-		}
+		opened, err := v.openListed(ctx, snap)
 		switch {
 		case errors.Is(err, crypto.ErrNotRecipient):
 			v.warnf("snapshot %s is sealed to other keys than this one: not verified", v.snapshot.Short())
+			v.refused++
 			continue
 		case errors.Is(err, object.ErrSignature):
 			continue // found with its chain

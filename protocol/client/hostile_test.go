@@ -200,6 +200,10 @@ func TestALyingStoreOfObjects(t *testing.T) {
 			malformed(t, "Fetch", err)
 		})
 	}
+	for name, sent := range map[string][]byte{"a chunk": send(a), "a link": frame(&protocol.Snapshot{Number: 1, Snapshot: &object.Snapshot{Received: 1, Manifest: manifest(standing(), a.ID, []byte("s")), Sealed: []byte("s")}})} {
+		conn := lie(t, func(l *liar) { l.hear(); l.say(sent, done) })
+		malformed(t, "Keys answered with "+name, conn.Keys(t.Context(), func(r *object.Record) error { t.Errorf("yielded %s", r.ID.Short()); return nil }))
+	}
 	for name, r := range map[string]*object.Record{"another root": dir("other"), "a chunk": a} {
 		conn := lie(t, func(l *liar) { l.hear(); l.say(send(r), done) })
 		malformed(t, "Push of "+name, conn.Push(t.Context(), nameID("root"), func(*object.Record) error { return nil }))

@@ -114,6 +114,11 @@ func TestBackupAndReadBack(t *testing.T) {
 		t.Errorf("Snapshot of an unknown id: got %v, want %v", err, object.CodeNotFound)
 	}
 	got = nil
+	err = conn.Keys(t.Context(), func(r *object.Record) error { got = append(got, r.ID); return r.Validate() })
+	if err != nil || len(got) != 1 || got[0] != key().ID {
+		t.Errorf("Keys: got %v, %v; want %s", got, err, key().ID.Short())
+	}
+	got = nil
 	err = conn.Push(t.Context(), nameID("root"), func(r *object.Record) error {
 		got = append(got, r.ID)
 		// A consumer may ask in the middle of a stream.
@@ -264,6 +269,7 @@ func TestReadOnlyAndWriteOnly(t *testing.T) {
 			conn.Links(t.Context(), func(*object.Snapshot) error { return nil }), err,
 			conn.Push(t.Context(), nameID("x"), func(*object.Record) error { return nil }),
 			conn.Fetch(t.Context(), []object.ID{nameID("x")}, func(*object.Record) error { return nil }),
+			conn.Keys(t.Context(), func(*object.Record) error { return nil }),
 			initialize(t, conn),
 		}
 	}
@@ -275,7 +281,7 @@ func TestReadOnlyAndWriteOnly(t *testing.T) {
 	}
 	backup(t, conn, "root")
 	conn, _ = pair(t, server.Options{Mode: server.ReadOnly})
-	for i, err := range reads(conn)[:5] {
+	for i, err := range reads(conn)[:6] {
 		if errors.Is(err, object.CodeDenied) {
 			t.Errorf("read %d on a read-only connection: got %v", i, err)
 		}

@@ -11,22 +11,38 @@ import (
 
 // Snapshots calls yield with every live snapshot, oldest first.
 func (c *Conn) Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, false, yield)
+	return c.list(ctx, protocol.TypeSnapshots, yield)
 }
 
 // Links calls yield with what the store has kept of every forgotten snapshot.
 func (c *Conn) Links(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, true, yield)
+	return c.list(ctx, protocol.TypeLinks, yield)
 }
 
-func (c *Conn) list(ctx context.Context, links bool, yield func(*object.Snapshot) error) error {
-	request := func(n uint32) protocol.Message { return &protocol.List{Links: links, Number: n, Window: window} }
+func (c *Conn) list(ctx context.Context, t protocol.Type, yield func(*object.Snapshot) error) error {
+	request := func(n uint32) protocol.Message { return &protocol.List{Kind: t, Number: n, Window: window} }
 	return c.finished(c.stream(ctx, request, func(m protocol.Message) error {
 		s, ok := m.(*protocol.Snapshot)
 		if !ok {
-			return c.broke(m, protocol.TypeSnapshots)
+			return c.broke(m, t)
 		}
 		return yield(s.Snapshot)
+	}))
+}
+
+// Keys calls yield with every key object that the store has, in no order, some
+// perhaps more than once. Those that it can't read are reported at the end by
+// a *object.MissingError.
+func (c *Conn) Keys(ctx context.Context, yield func(*object.Record) error) error {
+	request := func(n uint32) protocol.Message {
+		return &protocol.List{Kind: protocol.TypeKeys, Number: n, Window: window}
+	}
+	return c.finished(c.stream(ctx, request, func(m protocol.Message) error {
+		o, ok := m.(*protocol.Object)
+		if !ok || o.Record.Kind != object.KindKey {
+			return c.broke(m, protocol.TypeKeys)
+		}
+		return yield(o.Record)
 	}))
 }
 

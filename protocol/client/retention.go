@@ -92,3 +92,9 @@ func (c *Conn) Status(ctx context.Context, yield func(protocol.JobStatus)) (prot
 	s, err := protocol.UnmarshalStatus(result)
 	return *s, err
 }
+
+// RecordDrill lets the store note the outcome of trying to restore a snapshot.
+func (c *Conn) RecordDrill(ctx context.Context, a protocol.DrillArguments) error {
+	_, err := c.administer(ctx, protocol.OpDrill, a.Append(nil), nil)
+	return err
+}

@@ -85,6 +85,9 @@ var retentionRequests = map[string]func(context.Context, *client.Conn) error{
 		_, err := c.Prune(ctx, protocol.PruneArguments{}, func(string) {})
 		return err
 	},
+	"drill": func(ctx context.Context, c *client.Conn) error {
+		return c.RecordDrill(ctx, protocol.DrillArguments{Client: "web1", Job: "default", Drill: protocol.Drill{Snapshot: nameID("s")}})
+	},
 	"status": func(ctx context.Context, c *client.Conn) error {
 		_, err := c.Status(ctx, func(protocol.JobStatus) {})
 		return err

@@ -74,6 +74,7 @@ var operations = map[protocol.Operation]func(ctx context.Context, r *repo.Reposi
 	protocol.OpPrune:       prune,
 	protocol.OpStatus:      status,
 	protocol.OpRepairPacks: repairPacks,
+	protocol.OpDrill:       recordDrill,
 	protocol.OpAddLinks:    addLinks,
 }
 

@@ -162,7 +162,7 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 		go func() {
 			_, _ = ours.Write(greeting)
 			for n := uint32(1); ; n++ { // each is answered with an Error
-				if _, err := ours.Write(frame(&protocol.List{Number: n, Window: 1})); err != nil {
+				if _, err := ours.Write(frame(&protocol.List{Kind: protocol.TypeSnapshots, Number: n, Window: 1})); err != nil {
 					return
 				}
 			}

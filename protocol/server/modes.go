@@ -41,6 +41,7 @@ var needs = map[protocol.Type]protocol.Permissions{
 	protocol.TypeLinks:      protocol.MayRead,
 	protocol.TypePush:       protocol.MayRead,
 	protocol.TypeFetch:      protocol.MayRead,
+	protocol.TypeKeys:       protocol.MayRead,
 	// Operations have permissions of their own; none is open to a connection that
 	// may not even read.
 	protocol.TypeAdminister: protocol.MayRead,
@@ -63,6 +64,7 @@ var operationNeeds = map[protocol.Operation]protocol.Permissions{
 	protocol.OpPrune:       protocol.MayAdminister,
 	protocol.OpStatus:      protocol.MayRead,
 	protocol.OpRepairPacks: protocol.MayAdminister,
+	protocol.OpDrill:       protocol.MayAdminister,
 	protocol.OpInitReplica: protocol.MayAdminister,
 	protocol.OpAddLinks:    protocol.MayAdminister,
 }
@@ -82,6 +84,7 @@ var doing = map[protocol.Type]string{
 	protocol.TypeLinks:      "listing snapshots",
 	protocol.TypePush:       "reading objects",
 	protocol.TypeFetch:      "reading objects",
+	protocol.TypeKeys:       "reading objects",
 	protocol.TypeAdminister: "administration",
 }
 

@@ -257,7 +257,8 @@ func TestCutAnywhere(t *testing.T) {
 // TestDeniedChangesNothing sends each message that the mode does not permit.
 func TestDeniedChangesNothing(t *testing.T) {
 	reads := []protocol.Message{
-		&protocol.List{Number: 1, Window: 1}, &protocol.List{Links: true, Number: 1, Window: 1},
+		&protocol.List{Kind: protocol.TypeSnapshots, Number: 1, Window: 1}, &protocol.List{Kind: protocol.TypeLinks, Number: 1, Window: 1},
+		&protocol.List{Kind: protocol.TypeKeys, Number: 1, Window: 1},
 		&protocol.Seek{Number: 1, Window: 1, ID: id(1)}, &protocol.Seek{Push: true, Number: 1, Window: 1, ID: id(1)},
 		&protocol.Fetch{Number: 1, Window: 1, IDs: []object.ID{id(1)}},
 		&protocol.Administer{Number: 1, Window: 1, Operation: protocol.OpInit}, &protocol.Administer{Number: 1, Window: 1, Operation: protocol.OpSet},

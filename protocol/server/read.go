@@ -22,7 +22,7 @@ func (c *conn) reading(ctx context.Context, n, window uint32, f func(context.Con
 	})
 }
 
-// list handles Snapshots and Links.
+// list handles Snapshots, Links and Keys.
 func (c *conn) list(ctx context.Context, t protocol.Type, b []byte) error {
 	m, err := protocol.UnmarshalList(t, b)
 	if err != nil {
@@ -30,7 +30,10 @@ func (c *conn) list(ctx context.Context, t protocol.Type, b []byte) error {
 	}
 	return c.reading(ctx, m.Number, m.Window, func(ctx context.Context, st *stream, repo Reader) error {
 		yield := func(s *object.Snapshot) error { return st.snapshot(ctx, s) }
-		if m.Links {
+		switch t {
+		case protocol.TypeKeys:
+			return repo.Keys(ctx, func(r *object.Record) error { return st.object(ctx, r) })
+		case protocol.TypeLinks:
 			return repo.Links(ctx, yield)
 		}
 		return repo.Snapshots(ctx, yield)

@@ -42,7 +42,7 @@ func (c *conn) receive(ctx context.Context, h protocol.Header) error {
 		return c.replicate(ctx, b)
 	case protocol.TypeReplica:
 		return c.replica(ctx, b)
-	case protocol.TypeSnapshots, protocol.TypeLinks:
+	case protocol.TypeSnapshots, protocol.TypeLinks, protocol.TypeKeys:
 		return c.list(ctx, h.Type, b)
 	case protocol.TypeLookup, protocol.TypePush:
 		return c.seek(ctx, h.Type, b)

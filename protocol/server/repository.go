@@ -28,6 +28,8 @@ type Reader interface {
 	Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error
 	Snapshot(ctx context.Context, id object.ID) (*object.Snapshot, error)
 	Links(ctx context.Context, yield func(*object.Snapshot) error) error
+	// Keys may yield a key object more than once.
+	Keys(ctx context.Context, yield func(*object.Record) error) error
 	Push(ctx context.Context, root object.ID, yield func(*object.Record) error) error
 	Fetch(ctx context.Context, ids []object.ID, yield func(*object.Record) error) error
 }

@@ -130,6 +130,7 @@ func status(ctx context.Context, r *repo.Repository, arguments []byte, event fun
 		m := protocol.JobStatus{
 			Client: j.Client, Job: j.Job, Last: j.Last, Oldest: j.Oldest, Received: uint64(j.Received), Flags: uint64(j.Flags),
 			Snapshots: j.Snapshots, Trash: j.Trash, Unusual: j.Unusual, Used: j.Used,
+			Drilled: uint64(j.Drill.Time), Drill: protocol.Drill{Snapshot: j.Drill.Snapshot, Files: j.Drill.Files, Read: j.Drill.Read, Bytes: j.Drill.Bytes, Lost: j.Drill.Lost},
 		}
 		if err := event(m.Append(nil)); err != nil {
 			return nil, err
@@ -137,4 +138,13 @@ func status(ctx context.Context, r *repo.Repository, arguments []byte, event fun
 	}
 	m := protocol.Status{Now: uint64(s.Now), Pruned: uint64(s.Pruned), Freed: s.Freed, Bad: s.Bad}
 	return m.Append(nil), nil
+}
+
+func recordDrill(ctx context.Context, r *repo.Repository, arguments []byte, _ func([]byte) error) ([]byte, error) {
+	a, err := protocol.UnmarshalDrillArguments(arguments)
+	if err != nil {
+		return nil, object.CodeMalformed.Errorf("%w", err)
+	}
+	d := a.Drill
+	return nil, r.RecordDrill(ctx, a.Client, a.Job, repo.Drill{Snapshot: d.Snapshot, Files: d.Files, Read: d.Read, Bytes: d.Bytes, Lost: d.Lost})
 }

@@ -74,12 +74,13 @@ func sessions() []session {
 		{"restore", full, []step{
 			hello, open, {&protocol.Put{Record: keyObject}, 0}, {&protocol.Put{Record: chunk}, 0}, {&protocol.Put{Record: root}, 0},
 			{&protocol.Commit{Number: 2, Manifest: m, Sealed: []byte("a sealed part")}, 1}, bare(protocol.TypeClose, 3, 1),
-			{&protocol.List{Number: 4, Window: 1 << 20}, 2}, {&protocol.List{Links: true, Number: 5, Window: 1 << 20}, 1},
+			{&protocol.List{Kind: protocol.TypeSnapshots, Number: 4, Window: 1 << 20}, 2}, {&protocol.List{Kind: protocol.TypeLinks, Number: 5, Window: 1 << 20}, 1},
 			{&protocol.Seek{Number: 6, Window: 1 << 20, ID: m.ID()}, 2}, {&protocol.Seek{Push: true, Number: 7, Window: 1 << 20, ID: root.ID}, 2},
 			{&protocol.Fetch{Number: 8, Window: 1, IDs: []object.ID{chunk.ID, keyObject.ID}}, 1}, // the window lets one out
 			{&protocol.Window{Number: 8, More: 1 << 20}, 2},
 			{&protocol.Fetch{Number: 9, Window: 1 << 20, IDs: []object.ID{id(0x44)}}, 1},
 			{&protocol.Administer{Number: 10, Window: 1 << 20, Operation: protocol.OpSettings}, 1},
+			{&protocol.List{Kind: protocol.TypeKeys, Number: 11, Window: 1 << 20}, 2},
 		}, false},
 		{"replica", full, []step{
 			hello, {&protocol.Replicate{Number: 1, Client: "web1", Job: "default"}, 1}, {&protocol.Have{Number: 2, IDs: []object.ID{chunk.ID, root.ID}}, 1},
@@ -95,7 +96,7 @@ func sessions() []session {
 		}, false},
 		{"refused", opt, []step{
 			hello, {&protocol.Open{Number: 1, Client: "web2", Job: "default"}, 1}, bare(protocol.TypeClose, 2, 1),
-			{&protocol.List{Number: 3, Window: 1 << 20}, 1}, {&protocol.Fetch{Number: 4, Window: 1, IDs: []object.ID{chunk.ID}}, 1},
+			{&protocol.List{Kind: protocol.TypeSnapshots, Number: 3, Window: 1 << 20}, 1}, {&protocol.Fetch{Number: 4, Window: 1, IDs: []object.ID{chunk.ID}}, 1},
 			{&protocol.Administer{Number: 5, Window: 1, Operation: protocol.OpInit}, 1}, bare(protocol.TypeCheckpoint, 6, 1),
 		}, true},
 	}

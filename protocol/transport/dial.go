@@ -54,6 +54,9 @@ func Dial(ctx context.Context, to Location, opt Options) (Link, error) {
 			return nil, err
 		}
 	}
+	if opt.Stderr != nil {
+		opt.Stderr = untilDone{ctx, opt.Stderr}
+	}
 	remote := strings.TrimSpace(opt.Program) + " serve"
 	var link Link
 	switch {

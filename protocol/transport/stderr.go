@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"strings"
 	"sync"
@@ -65,6 +66,21 @@ func (r *remarks) line() {
 	}
 	// Nothing can be done about a stderr that can't be written.
 	_, _ = io.WriteString(r.to, "remote: "+text+"\n")
+}
+
+// untilDone passes on what is written until its context ends. What the far side
+// says of a run that the user has broken off is no news.
+type untilDone struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+// Write writes b, or throws it away.
+func (u untilDone) Write(b []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return len(b), nil
+	}
+	return u.to.Write(b)
 }
 
 // last returns the last lines, an unfinished one included.

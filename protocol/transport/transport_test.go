@@ -95,6 +95,35 @@ func TestBytesGoBothWays(t *testing.T) {
 
 // TestWhatGoesWrongIsToldApart has each failure of a login that a user can do
 // something about.
+// TestLastWordsOfABrokenOffRun has a far side that complains when its input
+// ends: the user hears it, unless it was the user who ended it.
+func TestLastWordsOfABrokenOffRun(t *testing.T) {
+	_, to, ways := server(t)
+	program := filepath.Join(t.TempDir(), "mourn")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\ncat\necho gone >&2\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, opt := range ways {
+		for _, broken := range []bool{false, true} {
+			var said buffer
+			opt.Program, opt.Stderr = program, &said
+			ctx, cancel := context.WithCancel(t.Context())
+			link, err := transport.Dial(ctx, to, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if broken {
+				cancel()
+			}
+			link.Close()
+			cancel()
+			if got := said.String(); (got == "") != broken {
+				t.Errorf("%s, broken off %v: the far side said %q", name, broken, got)
+			}
+		}
+	}
+}
+
 func TestWhatGoesWrongIsToldApart(t *testing.T) {
 	s, to, ways := server(t)
 	s.Key(t, "stranger")

@@ -15,10 +15,10 @@ import (
 
 // Sizes of the format.
 const (
-	endSize    = 32
+	endSize    = 40
 	entryRow   = 48
 	packRow    = 40
-	collectRow = 64
+	collectRow = 96
 )
 
 // segmentMagic ends a segment; its last byte is the version.
@@ -27,6 +27,7 @@ const segmentMagic = "PNBindx\x01"
 var (
 	entryLayout   = table.Layout{Magic: [8]byte([]byte("PNBidxe\x01")), Key: object.IDSize, Row: entryRow}
 	packLayout    = table.Layout{Magic: [8]byte([]byte("PNBidxp\x01")), Key: pack.NameSize, Row: packRow}
+	keyLayout     = table.Layout{Magic: [8]byte([]byte("PNBidxk\x01")), Key: object.IDSize, Row: object.IDSize}
 	collectLayout = table.Layout{Magic: [8]byte([]byte("PNBcoll\x01")), Key: object.IDSize, Row: collectRow}
 )
 
@@ -41,15 +42,24 @@ type Location struct {
 // Type returns the type of pack the record is in.
 func (l Location) Type() pack.Type { return pack.TypeOf(l.Kind) }
 
-// Entry is a location of an object.
+// Entry is a location of an object, and what key object it refers to.
 type Entry struct {
-	ID object.ID
+	ID  object.ID
+	Key object.ID // zero for a key object only
 	Location
 }
 
 // Compare orders entries as a segment does: by id, then by pack and offset.
 func (e Entry) Compare(other Entry) int {
 	return cmp.Or(e.ID.Compare(other.ID), e.Pack.Compare(other.Pack), cmp.Compare(e.Offset, other.Offset))
+}
+
+// check refuses what can be no record's.
+func (e Entry) check() error {
+	if e.Key.IsZero() != (e.Kind == object.KindKey) {
+		return fmt.Errorf("%s with key object %s", e.Kind, e.Key.Short())
+	}
+	return e.Location.check()
 }
 
 // check refuses what can be no location in any pack.
@@ -111,27 +121,37 @@ func parsePack(row []byte) (Pack, error) {
 	return p, p.check()
 }
 
-// appendEntryRow appends the row of an object at ordinal's pack.
-func appendEntryRow(dst []byte, id object.ID, ordinal uint32, l Location) []byte {
+// entryNumbers is where a row of the table of entries points to.
+type entryNumbers struct{ pack, key uint32 }
+
+// appendEntryRow appends the row of an object.
+func appendEntryRow(dst []byte, id object.ID, at entryNumbers, l Location) []byte {
 	dst = append(dst, id[:]...)
-	dst = binary.BigEndian.AppendUint32(dst, ordinal)
+	dst = binary.BigEndian.AppendUint32(dst, at.pack)
 	dst = binary.BigEndian.AppendUint32(dst, l.Offset)
-	dst = binary.BigEndian.AppendUint32(dst, l.Length)
-	return append(dst, byte(l.Kind), 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, at.key)
+	return binary.BigEndian.AppendUint32(dst, uint32(l.Kind)<<24|l.Length)
 }
 
-func rowOrdinal(row []byte) uint32 { return binary.BigEndian.Uint32(row[32:]) }
+func rowNumbers(row []byte) entryNumbers {
+	return entryNumbers{pack: binary.BigEndian.Uint32(row[32:]), key: binary.BigEndian.Uint32(row[40:])}
+}
 
-// parseEntryRow reads all of a row but the pack, for which ordinal stands.
-func parseEntryRow(row []byte) (e Entry, ordinal uint32, err error) {
+// parseEntryRow reads all of a row but the pack and the key object, for which
+// the numbers stand.
+func parseEntryRow(row []byte) (e Entry, at entryNumbers, err error) {
 	e.ID = object.ID(row[:32])
 	e.Offset = binary.BigEndian.Uint32(row[36:])
-	e.Length = binary.BigEndian.Uint32(row[40:])
 	e.Kind = object.Kind(row[44])
-	if row[45]|row[46]|row[47] != 0 {
-		return e, 0, fmt.Errorf("reserved bytes are not zero")
+	e.Length = binary.BigEndian.Uint32(row[44:]) & (1<<24 - 1)
+	at = rowNumbers(row)
+	if err := e.Location.check(); err != nil {
+		return e, at, err
 	}
-	return e, rowOrdinal(row), e.check()
+	if (at.key == noKey) != (e.Kind == object.KindKey) {
+		return e, at, fmt.Errorf("%s with key object %d", e.Kind, at.key)
+	}
+	return e, at, nil
 }
 
 // appendCollectRow appends a Collector's row.
@@ -140,11 +160,12 @@ func appendCollectRow(dst []byte, e Entry) []byte {
 	dst = append(dst, e.Pack[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, e.Offset)
 	dst = binary.BigEndian.AppendUint32(dst, e.Length)
-	return append(dst, byte(e.Kind), 0, 0, 0)
+	dst = append(dst, byte(e.Kind), 0, 0, 0)
+	return append(dst, e.Key[:]...)
 }
 
 func parseCollectRow(row []byte) Entry {
-	e := Entry{ID: object.ID(row[:32])}
+	e := Entry{ID: object.ID(row[:32]), Key: object.ID(row[64:])}
 	e.Pack = pack.Name(row[32:])
 	e.Offset = binary.BigEndian.Uint32(row[52:])
 	e.Length = binary.BigEndian.Uint32(row[56:])
@@ -152,27 +173,32 @@ func parseCollectRow(row []byte) Entry {
 	return e
 }
 
-// appendEnd appends the end of a segment whose two tables are that long.
-func appendEnd(dst []byte, entries, packs uint64) []byte {
+// lengths are those of a segment's tables, in bytes.
+type lengths struct{ entries, packs, keys uint64 }
+
+// appendEnd appends the end of a segment whose tables are that long.
+func appendEnd(dst []byte, l lengths) []byte {
 	start := len(dst)
-	dst = binary.BigEndian.AppendUint64(dst, entries)
-	dst = binary.BigEndian.AppendUint64(dst, packs)
+	dst = binary.BigEndian.AppendUint64(dst, l.entries)
+	dst = binary.BigEndian.AppendUint64(dst, l.packs)
+	dst = binary.BigEndian.AppendUint64(dst, l.keys)
 	dst = append(dst, segmentMagic...)
 	return binary.BigEndian.AppendUint64(dst, xxhash.Sum64(dst[start:]))
 }
 
-// parseEnd returns the lengths of the two tables of the segment b.
-func parseEnd(b []byte) (entries, packs uint64, err error) {
+// parseEnd returns the lengths of the tables of the segment b.
+func parseEnd(b []byte) (l lengths, err error) {
 	if len(b) < endSize {
-		return 0, 0, fmt.Errorf("%d bytes are too few", len(b))
+		return l, fmt.Errorf("%d bytes are too few", len(b))
 	}
 	end := b[len(b)-endSize:]
-	entries, packs = binary.BigEndian.Uint64(end), binary.BigEndian.Uint64(end[8:])
-	if !bytes.Equal(end, appendEnd(nil, entries, packs)) {
-		return 0, 0, fmt.Errorf("its end makes no sense; is it truncated?")
+	l = lengths{binary.BigEndian.Uint64(end), binary.BigEndian.Uint64(end[8:]), binary.BigEndian.Uint64(end[16:])}
+	if !bytes.Equal(end, appendEnd(nil, l)) {
+		return l, fmt.Errorf("its end makes no sense; is it truncated?")
 	}
-	if body := uint64(len(b) - endSize); entries > body || packs != body-entries {
-		return 0, 0, fmt.Errorf("%d bytes, its end says %d and %d", len(b), entries, packs)
+	body := uint64(len(b) - endSize)
+	if l.entries > body || l.packs > body-l.entries || l.keys != body-l.entries-l.packs {
+		return l, fmt.Errorf("%d bytes, its end says %d, %d and %d", len(b), l.entries, l.packs, l.keys)
 	}
-	return entries, packs, nil
+	return l, nil
 }

@@ -33,9 +33,9 @@ func rawTable(t testing.TB, l table.Layout, b []byte) []byte {
 	return out.Bytes()
 }
 
-// segmentBytes makes a segment of two tables.
-func segmentBytes(entries, packs []byte) []byte {
-	return appendEnd(slices.Concat(entries, packs), uint64(len(entries)), uint64(len(packs)))
+// segmentBytes makes a segment of three tables.
+func segmentBytes(entries, packs, keys []byte) []byte {
+	return appendEnd(slices.Concat(entries, packs, keys), lengths{uint64(len(entries)), uint64(len(packs)), uint64(len(keys))})
 }
 
 // FuzzOpen opens a segment whose rows, or whose very bytes, are arbitrary. One
@@ -43,20 +43,28 @@ func segmentBytes(entries, packs []byte) []byte {
 func FuzzOpen(f *testing.F) {
 	for _, n := range []int{0, 1, 5} {
 		packs, entries := testSegment(1, 1+n, 9)
-		var entryRows, packRows []byte
+		keys := keysOf(entries)
+		var entryRows, packRows, keyRows []byte
 		for _, e := range entries {
-			entryRows = appendEntryRow(entryRows, e.ID, uint32(slices.IndexFunc(byName(packs), func(p Pack) bool { return p.Name == e.Pack })), e.Location)
+			at := entryNumbers{pack: uint32(slices.IndexFunc(byName(packs), func(p Pack) bool { return p.Name == e.Pack })), key: noKey}
+			if i := slices.Index(keys, e.Key); i >= 0 {
+				at.key = uint32(i)
+			}
+			entryRows = appendEntryRow(entryRows, e.ID, at, e.Location)
 		}
 		for _, p := range packs {
 			packRows = p.appendRow(packRows)
 		}
-		f.Add(entryRows, packRows, false)
-		f.Add(segmentBytes(rawTable(f, entryLayout, entryRows), rawTable(f, packLayout, packRows)), []byte{}, true)
+		for _, k := range keys {
+			keyRows = append(keyRows, k[:]...)
+		}
+		f.Add(entryRows, packRows, keyRows, false)
+		f.Add(segmentBytes(rawTable(f, entryLayout, entryRows), rawTable(f, packLayout, packRows), rawTable(f, keyLayout, keyRows)), []byte{}, []byte{}, true)
 	}
-	f.Fuzz(func(t *testing.T, entryRows, packRows []byte, raw bool) {
+	f.Fuzz(func(t *testing.T, entryRows, packRows, keyRows []byte, raw bool) {
 		b := entryRows
 		if !raw {
-			b = segmentBytes(rawTable(t, entryLayout, entryRows), rawTable(t, packLayout, packRows))
+			b = segmentBytes(rawTable(t, entryLayout, entryRows), rawTable(t, packLayout, packRows), rawTable(t, keyLayout, keyRows))
 		}
 		s, err := newSegment(b, "fuzz")
 		if err != nil {
@@ -69,19 +77,31 @@ func FuzzOpen(f *testing.F) {
 		var out bytes.Buffer
 		rows := func(yield func([]byte, error) bool) {
 			for i := range s.Len() {
-				e, ordinal, err := s.entry(i)
-				if !yield(appendEntryRow(nil, e.ID, uint32(ordinal), e.Location), err) {
+				e, at, err := s.entry(i)
+				if !yield(appendEntryRow(nil, e.ID, at, e.Location), err) {
 					return
 				}
 			}
 		}
-		if err := writeSegment(&out, packsOf(t, s), rows); err != nil {
+		if err := writeSegment(&out, &contents{rows, packsOf(t, s), s.keys.Rows(0)}); err != nil {
 			t.Fatalf("a segment that verifies can't be written: %v", err)
 		}
 		if !bytes.Equal(out.Bytes(), b) {
 			t.Fatalf("a segment of %d bytes verifies, written again it has %d other ones", len(b), out.Len())
 		}
 	})
+}
+
+// keysOf returns the key objects of entries, ascending.
+func keysOf(entries []Entry) []object.ID {
+	var keys []object.ID
+	for _, e := range entries {
+		if !e.Key.IsZero() {
+			keys = append(keys, e.Key)
+		}
+	}
+	slices.SortFunc(keys, object.ID.Compare)
+	return slices.Compact(keys)
 }
 
 func exercise(t *testing.T, s *Segment) {

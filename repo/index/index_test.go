@@ -38,22 +38,33 @@ func testSegment(from, to, n int) ([]Pack, []Entry) {
 			Records:  uint32(n),
 		}
 		kind := object.KindChunk
-		if p.Type == pack.Meta {
-			kind = object.KindDir
-		}
 		for i := range n {
+			if p.Type == pack.Meta {
+				kind = object.KindDir
+			}
+			if p.Type == pack.Meta && i%11 == 5 {
+				kind = object.KindKey
+			}
 			id := testID(uint64(c<<20 + i))
 			if i%7 == 0 {
 				id = testID(1<<40 + uint64(i))
 			}
 			length := uint32(object.HeaderSize + object.TrailerSize + 1 + i)
-			entries = append(entries, Entry{id, Location{p.Name, p.Size, length, kind}})
+			entries = append(entries, Entry{id, testKey(kind, c, i), Location{p.Name, p.Size, length, kind}})
 			p.Size += length
 		}
 		packs = append(packs, p)
 	}
 	slices.SortFunc(entries, Entry.Compare)
 	return packs, entries
+}
+
+// testKey gives every pack two key objects, one of which the next pack has too.
+func testKey(kind object.Kind, c, i int) object.ID {
+	if kind == object.KindKey {
+		return object.ID{}
+	}
+	return testID(1<<41 + uint64(c+i%2))
 }
 
 func seqOf(entries []Entry) iter.Seq2[Entry, error] {
@@ -136,6 +147,15 @@ func TestSegment(t *testing.T) {
 		if p, _ := s.Pack(ordinal); err != nil || p.Name != e.Pack {
 			t.Fatalf("PackOf(%d): %d, %v", i, ordinal, err)
 		}
+		key, ok, err := s.KeyOf(i)
+		if err != nil || ok == e.Key.IsZero() {
+			t.Fatalf("KeyOf(%d): %d, %v, %v", i, key, ok, err)
+		}
+		if ok {
+			if id, err := s.Key(key); id != e.Key || err != nil {
+				t.Fatalf("Key(%d): %s, %v, want %s", key, id, err, e.Key)
+			}
+		}
 		if o, ok, err := s.FindPack(e.Pack); o != ordinal || !ok || err != nil {
 			t.Fatalf("FindPack(%s): %d, %v, %v", e.Pack, o, ok, err)
 		}
@@ -176,6 +196,7 @@ func TestWriteRefuses(t *testing.T) {
 		"beyond pack":    {bad(func(p *Pack) { p.Size -= 1 }), entries},
 		"wrong type":     {bad(func(p *Pack) { p.Type = 3 - p.Type }), entries},
 		"no type":        {bad(func(p *Pack) { p.Type = 0 }), entries},
+		"no key":         {packs, with(func(e *Entry) { e.Key = object.ID{} })},
 		"kind":           {packs, with(func(e *Entry) { e.Kind = 77 })},
 		"kind of pack":   {packs, with(func(e *Entry) { e.Kind = map[object.Kind]object.Kind{1: 4, 4: 1}[e.Kind] })},
 		"offset":         {packs, with(func(e *Entry) { e.Offset = 5 })},
@@ -227,7 +248,7 @@ func TestSetFindsAllOldestFirst(t *testing.T) {
 			several++
 		}
 		for _, f := range got {
-			if e, err := set.Entry(f.Position); err != nil || e != (Entry{id, f.Location}) {
+			if e, err := set.Entry(f.Position); err != nil || e.ID != id || e.Location != f.Location {
 				t.Fatalf("Entry(%d): %v, %v", f.Position, e, err)
 			}
 		}

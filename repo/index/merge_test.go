@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/packnback/packnback/repo/internal/disk"
+	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
 )
 
@@ -99,5 +100,41 @@ func TestMergeKeepsAge(t *testing.T) {
 		if err := errors.Join(err1, err2); err != nil || !reflect.DeepEqual(a, b) {
 			t.Fatalf("%s: %v before, %v after, %v", e.ID.Short(), a, b, err)
 		}
+	}
+}
+
+// TestManyKeys has a key object for each entry, as a sender makes them that
+// wants to do harm: far more than are sorted in memory.
+func TestManyKeys(t *testing.T) {
+	fsys := disk.OS(t.TempDir())
+	const n = 2 * keysMemory / object.IDSize
+	var segments []*Segment
+	var want []Entry
+	for s := range 2 {
+		p := Pack{Name: pack.NewName(object.SessionID{byte(s)}, 1), Type: pack.Data, Size: pack.HeaderSize}
+		var entries []Entry
+		for i := range n {
+			e := Entry{testID(uint64(i)), testID(uint64(1<<40 + s*n/2 + i)), Location{p.Name, p.Size, 200, object.KindChunk}}
+			p.Size += e.Length
+			p.Records++
+			entries = append(entries, e)
+		}
+		slices.SortFunc(entries, Entry.Compare)
+		segments = append(segments, writeOpen(t, fsys, string(rune('a'+s)), []Pack{p}, entries))
+		want = append(want, entries...)
+	}
+	if err := Merge(fsys, "m", segments, nil); err != nil {
+		t.Fatal(err)
+	}
+	merged := openSegment(t, fsys, "m")
+	slices.SortFunc(want, Entry.Compare)
+	if got := all(t, merged.Entries(0)); !slices.Equal(got, want) {
+		t.Errorf("%d entries, want %d, or others", len(got), len(want))
+	}
+	if got := merged.Keys(); got != n+n/2 {
+		t.Errorf("%d key objects, want %d", got, n+n/2)
+	}
+	if err := merged.Verify(); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ type Segment struct {
 	name    string
 	entries *table.Table
 	packs   *table.Table
+	keys    *table.Table
 	file    disk.File // nil when the Segment was made of bytes
 }
 
@@ -41,15 +42,18 @@ func OpenSegment(fsys disk.FS, name string) (*Segment, error) {
 }
 
 func newSegment(b []byte, name string) (*Segment, error) {
-	entries, _, err := parseEnd(b)
+	l, err := parseEnd(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: index segment %q: %w", table.ErrDamaged, name, err)
 	}
 	s := &Segment{name: name}
-	if s.entries, err = table.New(b[:entries], name, entryLayout); err != nil {
+	if s.entries, err = table.New(b[:l.entries], name, entryLayout); err != nil {
 		return nil, err
 	}
-	if s.packs, err = table.New(b[entries:len(b)-endSize], name, packLayout); err != nil {
+	if s.packs, err = table.New(b[l.entries:l.entries+l.packs], name, packLayout); err != nil {
+		return nil, err
+	}
+	if s.keys, err = table.New(b[l.entries+l.packs:len(b)-endSize], name, keyLayout); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -67,28 +71,33 @@ func (s *Segment) Len() int { return s.entries.Len() }
 
 // Entry returns entry i of 0 to Len-1.
 func (s *Segment) Entry(i int) (Entry, error) {
-	e, ordinal, err := s.entry(i)
+	e, at, err := s.entry(i)
 	if err != nil {
 		return e, err
 	}
-	e.Pack, err = s.packName(ordinal)
+	if e.Pack, err = s.packName(int(at.pack)); err != nil || at.key == noKey {
+		return e, err
+	}
+	e.Key, err = s.Key(int(at.key))
 	return e, err
 }
 
-// entry returns entry i without its pack's name.
-func (s *Segment) entry(i int) (Entry, int, error) {
+// entry returns entry i without its pack's name and its key object.
+func (s *Segment) entry(i int) (Entry, entryNumbers, error) {
 	row, err := s.entries.Row(i)
 	if err != nil {
-		return Entry{}, 0, err
+		return Entry{}, entryNumbers{}, err
 	}
-	e, ordinal, err := parseEntryRow(row)
-	if err != nil {
-		return e, 0, s.damaged("entry", i, err)
+	e, at, err := parseEntryRow(row)
+	switch {
+	case err != nil:
+		return e, at, s.damaged("entry", i, err)
+	case int64(at.pack) >= int64(s.packs.Len()):
+		return e, at, s.damaged("entry", i, fmt.Errorf("no pack %d of %d", at.pack, s.packs.Len()))
+	case at.key != noKey && int64(at.key) >= int64(s.keys.Len()):
+		return e, at, s.damaged("entry", i, fmt.Errorf("no key object %d of %d", at.key, s.keys.Len()))
 	}
-	if int64(ordinal) >= int64(s.packs.Len()) {
-		return e, 0, s.damaged("entry", i, fmt.Errorf("no pack %d of %d", ordinal, s.packs.Len()))
-	}
-	return e, int(ordinal), nil
+	return e, at, nil
 }
 
 func (s *Segment) packName(ordinal int) (pack.Name, error) {
@@ -137,8 +146,31 @@ func (s *Segment) Find(id object.ID) (first, n int, err error) {
 
 // PackOf returns the ordinal of the pack of entry i.
 func (s *Segment) PackOf(i int) (ordinal int, err error) {
-	_, ordinal, err = s.entry(i)
-	return ordinal, err
+	_, at, err := s.entry(i)
+	return int(at.pack), err
+}
+
+// KeyOf returns the ordinal of the key object of entry i; ok is false when the
+// entry is a key object's own.
+func (s *Segment) KeyOf(i int) (ordinal int, ok bool, err error) {
+	_, at, err := s.entry(i)
+	return int(at.key), err == nil && at.key != noKey, err
+}
+
+// Keys returns the number of key objects that entries refer to.
+func (s *Segment) Keys() int { return s.keys.Len() }
+
+// Key returns the id of key object ordinal of 0 to Keys-1. They are sorted.
+func (s *Segment) Key(ordinal int) (object.ID, error) {
+	row, err := s.keys.Row(ordinal)
+	if err != nil {
+		return object.ID{}, err
+	}
+	id := object.ID(row)
+	if id.IsZero() {
+		return id, s.damaged("key object", ordinal, fmt.Errorf("its id is zero"))
+	}
+	return id, nil
 }
 
 // Packs returns the number of packs that entries lie in.
@@ -165,25 +197,30 @@ func (s *Segment) FindPack(n pack.Name) (ordinal int, ok bool, err error) {
 // Verify reads the whole segment and checks every checksum, the order, and that
 // every entry lies within its pack.
 func (s *Segment) Verify() error {
-	if err := s.packs.Verify(); err != nil {
-		return err
+	for _, t := range []*table.Table{s.keys, s.packs, s.entries} {
+		if err := t.Verify(); err != nil {
+			return err
+		}
 	}
-	if err := s.entries.Verify(); err != nil {
-		return err
-	}
-	used := make([]bool, s.Packs())
+	packs, keys := newBits(s.Packs()), newBits(s.Keys())
 	var last Entry
 	for i := range s.Len() {
-		e, ordinal, err := s.entry(i)
+		e, at, err := s.entry(i)
 		if err != nil {
 			return err
 		}
-		p, err := s.Pack(ordinal)
+		p, err := s.Pack(int(at.pack))
 		if err != nil {
 			return err
 		}
 		e.Pack = p.Name
-		used[ordinal] = true
+		packs.set(int(at.pack))
+		if at.key != noKey {
+			if _, err := s.Key(int(at.key)); err != nil {
+				return err
+			}
+			keys.set(int(at.key))
+		}
 		switch {
 		case i > 0 && e.Compare(last) <= 0:
 			return s.damaged("entry", i, fmt.Errorf("a second entry of one place"))
@@ -193,18 +230,25 @@ func (s *Segment) Verify() error {
 		}
 		last = e
 	}
-	return s.verifyPacks(used)
+	if err := s.verifyListed("pack", s.packs, packLayout.Key, packs); err != nil {
+		return err
+	}
+	return s.verifyListed("key object", s.keys, keyLayout.Key, keys)
 }
 
-func (s *Segment) verifyPacks(used []bool) error {
-	for o, u := range used {
-		if !u {
-			return s.damaged("pack", o, fmt.Errorf("no entry lies in it"))
+// verifyListed checks that every row of a table is used, and that no key of that
+// many bytes is there twice.
+func (s *Segment) verifyListed(what string, t *table.Table, key int, used bits) error {
+	for i := range t.Len() {
+		if !used.has(i) {
+			return s.damaged(what, i, fmt.Errorf("no entry has it"))
 		}
-		if n, err := s.packName(o); err != nil {
+		row, err := t.Row(i)
+		if err != nil {
 			return err
-		} else if first, _, err := s.FindPack(n); err != nil || first != o {
-			return s.damaged("pack", o, fmt.Errorf("listed twice"))
+		}
+		if first, _, err := t.Find(row[:key]); err != nil || first != i {
+			return s.damaged(what, i, fmt.Errorf("listed twice"))
 		}
 	}
 	return nil

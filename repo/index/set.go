@@ -68,11 +68,11 @@ func (s *Set) Find(dst []Found, id object.ID) ([]Found, error) {
 			return dst[:start], err
 		}
 		for j := first; j < first+n; j++ {
-			e, ordinal, err := seg.entry(j)
+			e, at, err := seg.entry(j)
 			if err != nil {
 				return dst[:start], err
 			}
-			p, err := seg.Pack(ordinal)
+			p, err := seg.Pack(int(at.pack))
 			if err != nil {
 				return dst[:start], err
 			}

@@ -16,29 +16,45 @@ import (
 // the caller's. packs describes every pack that entries lie in, each once, in
 // any order; those without an entry are refused, so that the packs of a segment
 // are exactly those it gives life to. entries come in the order of
-// Entry.Compare, each once. After an error tmp is gone.
+// Entry.Compare, each once; they are read twice and must be the same both
+// times. Temporary files have names that begin with tmp. After an error tmp is
+// gone.
 func Write(fsys disk.FS, tmp string, packs []Pack, entries iter.Seq2[Entry, error]) error {
 	sorted := slices.Clone(packs)
 	slices.SortFunc(sorted, func(a, b Pack) int { return a.Name.Compare(b.Name) })
+	keys, err := collectKeys(fsys, tmp+".keys", entries)
+	if err != nil {
+		return err
+	}
 	rows := func(yield func([]byte, error) bool) {
 		var row []byte
 		for e, err := range entries {
+			var at entryNumbers
+			if err == nil {
+				at, err = numbersOf(e, sorted, keys)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			ordinal, ok := slices.BinarySearchFunc(sorted, e.Pack, func(p Pack, n pack.Name) int { return p.Name.Compare(n) })
-			if err := checkEntry(e, sorted, ordinal, ok); err != nil {
-				yield(nil, err)
-				return
-			}
-			row = appendEntryRow(row[:0], e.ID, uint32(ordinal), e.Location)
+			row = appendEntryRow(row[:0], e.ID, at, e.Location)
 			if !yield(row, nil) {
 				return
 			}
 		}
 	}
-	return writeFile(fsys, tmp, sorted, rows)
+	return errors.Join(writeFile(fsys, tmp, &contents{rows, sorted, keys.table.Rows(0)}), keys.close())
+}
+
+// numbersOf returns where e's row points to, and refuses an entry that can't be.
+func numbersOf(e Entry, packs []Pack, keys *keyNumbers) (at entryNumbers, err error) {
+	ordinal, ok := slices.BinarySearchFunc(packs, e.Pack, func(p Pack, n pack.Name) int { return p.Name.Compare(n) })
+	if err := checkEntry(e, packs, ordinal, ok); err != nil {
+		return at, err
+	}
+	at.pack = uint32(ordinal)
+	at.key, err = keys.number(e.Key)
+	return at, err
 }
 
 func checkEntry(e Entry, packs []Pack, ordinal int, ok bool) error {
@@ -55,13 +71,19 @@ func checkEntry(e Entry, packs []Pack, ordinal int, ok bool) error {
 	return nil
 }
 
-// writeFile writes a segment of sorted packs and rows.
-func writeFile(fsys disk.FS, tmp string, packs []Pack, rows iter.Seq2[[]byte, error]) (err error) {
+// contents is what a segment is written of.
+type contents struct {
+	rows  iter.Seq2[[]byte, error] // of entries
+	packs []Pack                   // sorted
+	keys  iter.Seq2[[]byte, error] // sorted
+}
+
+func writeFile(fsys disk.FS, tmp string, c *contents) (err error) {
 	f, err := fsys.Create(tmp)
 	if err != nil {
 		return fmt.Errorf("creating index segment: %w", err)
 	}
-	if err = writeSegment(f, packs, rows); err == nil {
+	if err = writeSegment(f, c); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -70,16 +92,31 @@ func writeFile(fsys disk.FS, tmp string, packs []Pack, rows iter.Seq2[[]byte, er
 	return nil
 }
 
-func writeSegment(out io.Writer, packs []Pack, rows iter.Seq2[[]byte, error]) error {
-	used := make([]bool, len(packs))
-	entries, err := writeTable(out, entryLayout, rows, func(row []byte) { used[rowOrdinal(row)] = true })
-	if err != nil {
+func writeSegment(out io.Writer, c *contents) error {
+	var size lengths
+	var err error
+	used := newBits(len(c.packs))
+	if size.entries, err = writeTable(out, entryLayout, c.rows, func(row []byte) { used.set(int(rowNumbers(row).pack)) }); err != nil {
 		return err
 	}
-	if i := slices.Index(used, false); i >= 0 {
-		return fmt.Errorf("no entry lies in pack %s", packs[i].Name)
+	for i, p := range c.packs {
+		if !used.has(i) {
+			return fmt.Errorf("no entry lies in pack %s", p.Name)
+		}
 	}
-	directory := func(yield func([]byte, error) bool) {
+	if size.packs, err = writeTable(out, packLayout, directory(c.packs), func([]byte) {}); err != nil {
+		return err
+	}
+	if size.keys, err = writeTable(out, keyLayout, c.keys, func([]byte) {}); err != nil {
+		return err
+	}
+	_, err = out.Write(appendEnd(nil, size))
+	return err
+}
+
+// directory yields the rows of the table of packs.
+func directory(packs []Pack) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		var row []byte
 		for i, p := range packs {
 			err := p.check()
@@ -92,12 +129,6 @@ func writeSegment(out io.Writer, packs []Pack, rows iter.Seq2[[]byte, error]) er
 			}
 		}
 	}
-	size, err := writeTable(out, packLayout, directory, func([]byte) {})
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(appendEnd(nil, entries, size))
-	return err
 }
 
 // writeTable writes distinct rows and returns the table's length in bytes.
@@ -122,61 +153,79 @@ func writeTable(out io.Writer, l table.Layout, rows iter.Seq2[[]byte, error], no
 // Merge writes the entries of all segments for which keep is true (nil keeps
 // all) to the new segment file tmp, as Write does. Entries for one place that
 // several segments have become one. keep is asked twice about every entry, in
-// no order to rely on, and must answer alike; packs of which it keeps nothing
-// leave the directory. Memory is needed for the packs' descriptions only, some
+// no order to rely on, and must answer alike; Entry.Key is not filled in. Packs
+// and key objects of which it keeps nothing leave the tables. Memory is needed for the packs' descriptions only, some
 // hundred bytes for each 64 MiB stored. Merging nothing into nothing makes a
 // valid segment without entries.
 func Merge(fsys disk.FS, tmp string, segments []*Segment, keep func(Entry) (bool, error)) error {
-	used := make([][]bool, len(segments))
+	usedPacks, usedKeys := make([]bits, len(segments)), make([]bits, len(segments))
 	for i, s := range segments {
 		var err error
-		if used[i], err = s.used(keep); err != nil {
+		if usedPacks[i], usedKeys[i], err = s.used(keep); err != nil {
 			return err
 		}
 	}
-	packs, err := unite(segments, used)
+	packs, err := unite(segments, usedPacks)
+	if err != nil {
+		return err
+	}
+	keys, err := newKeyNumbers(fsys, tmp+".keys", uniteKeys(segments, usedKeys))
 	if err != nil {
 		return err
 	}
 	inputs := make([]iter.Seq2[[]byte, error], len(segments))
 	for i, s := range segments {
-		ordinals, err := s.renumber(packs, used[i])
+		ordinals, err := s.renumber(packs, usedPacks[i])
 		if err != nil {
-			return err
+			return errors.Join(err, keys.close())
 		}
-		inputs[i] = s.mapped(ordinals, keep)
+		inputs[i] = s.mapped(ordinals, keys, keep)
 	}
-	return writeFile(fsys, tmp, packs, table.Dedup(table.Merge(inputs...)))
+	rows := table.Dedup(table.Merge(inputs...))
+	return errors.Join(writeFile(fsys, tmp, &contents{rows, packs, keys.table.Rows(0)}), keys.close())
 }
 
-// used reports for every pack whether keep keeps any entry in it.
-func (s *Segment) used(keep func(Entry) (bool, error)) ([]bool, error) {
-	used := make([]bool, s.Packs())
+// used reports for every pack and key object whether keep keeps any entry that
+// has it.
+func (s *Segment) used(keep func(Entry) (bool, error)) (packs, keys bits, err error) {
+	packs, keys = newBits(s.Packs()), newBits(s.Keys())
 	for i := range s.Len() {
-		e, ordinal, err := s.entry(i)
+		e, at, err := s.entry(i)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		ok := true
-		if keep != nil {
-			if e.Pack, err = s.packName(ordinal); err != nil {
-				return nil, err
-			}
-			if ok, err = keep(e); err != nil {
-				return nil, err
-			}
+		ok, err := s.keeps(e, at, keep)
+		if err != nil {
+			return nil, nil, err
 		}
-		used[ordinal] = used[ordinal] || ok
+		if !ok {
+			continue
+		}
+		packs.set(int(at.pack))
+		if at.key != noKey {
+			keys.set(int(at.key))
+		}
 	}
-	return used, nil
+	return packs, keys, nil
+}
+
+// keeps asks keep about an entry whose pack's name isn't filled in.
+func (s *Segment) keeps(e Entry, at entryNumbers, keep func(Entry) (bool, error)) (ok bool, err error) {
+	if keep == nil {
+		return true, nil
+	}
+	if e.Pack, err = s.packName(int(at.pack)); err != nil {
+		return false, err
+	}
+	return keep(e)
 }
 
 // unite returns the packs that are used by any segment, sorted by name.
-func unite(segments []*Segment, used [][]bool) ([]Pack, error) {
+func unite(segments []*Segment, used []bits) ([]Pack, error) {
 	var packs []Pack
 	for i, s := range segments {
 		for o := range s.Packs() {
-			if !used[i][o] {
+			if !used[i].has(o) {
 				continue
 			}
 			p, err := s.Pack(o)
@@ -199,11 +248,11 @@ func unite(segments []*Segment, used [][]bool) ([]Pack, error) {
 }
 
 // renumber returns the ordinals among packs of the packs of s that are used.
-func (s *Segment) renumber(packs []Pack, used []bool) ([]uint32, error) {
+func (s *Segment) renumber(packs []Pack, used bits) ([]uint32, error) {
 	ordinals := make([]uint32, s.Packs())
 	next := 0
 	for o := range ordinals {
-		if !used[o] {
+		if !used.has(o) {
 			continue
 		}
 		n, err := s.packName(o)
@@ -218,17 +267,20 @@ func (s *Segment) renumber(packs []Pack, used []bool) ([]uint32, error) {
 	return ordinals, nil
 }
 
-// mapped yields the rows that keep keeps, with new ordinals. Those ascend as the
-// old ones do, so the rows stay sorted.
-func (s *Segment) mapped(ordinals []uint32, keep func(Entry) (bool, error)) iter.Seq2[[]byte, error] {
+// mapped yields the rows that keep keeps, with new numbers. Those of packs ascend
+// as the old ones do, so the rows stay sorted.
+func (s *Segment) mapped(ordinals []uint32, keys *keyNumbers, keep func(Entry) (bool, error)) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var buf [entryRow]byte
 		for i := range s.Len() {
-			e, ordinal, err := s.entry(i)
-			ok := true
-			if err == nil && keep != nil {
-				if e.Pack, err = s.packName(ordinal); err == nil {
-					ok, err = keep(e)
+			e, at, err := s.entry(i)
+			ok := false
+			if err == nil {
+				ok, err = s.keeps(e, at, keep)
+			}
+			if ok && at.key != noKey {
+				if e.Key, err = s.Key(int(at.key)); err == nil {
+					at.key, err = keys.number(e.Key)
 				}
 			}
 			if err != nil {
@@ -238,8 +290,8 @@ func (s *Segment) mapped(ordinals []uint32, keep func(Entry) (bool, error)) iter
 			if !ok {
 				continue
 			}
-			row := appendEntryRow(buf[:0], e.ID, ordinals[ordinal], e.Location)
-			if !yield(row, nil) {
+			at.pack = ordinals[at.pack]
+			if !yield(appendEntryRow(buf[:0], e.ID, at, e.Location), nil) {
 				return
 			}
 		}

@@ -32,6 +32,7 @@ type Reader interface {
 	Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error
 	Push(ctx context.Context, root object.ID, yield func(*object.Record) error) error
 	Fetch(ctx context.Context, ids []object.ID, yield func(*object.Record) error) error
+	Keys(ctx context.Context, yield func(*object.Record) error) error
 }
 
 // Backend is a store under test. Both methods may be called any number of
@@ -63,6 +64,7 @@ func Run(t *testing.T, make func(t *testing.T) Backend) {
 		{"Quota", testQuota},
 		{"Sessions", testSessions},
 		{"ReadMissing", testReadMissing},
+		{"Keys", testKeys},
 		{"ManyObjects", testMany},
 		{"ConcurrentPuts", testConcurrentPuts},
 	} {

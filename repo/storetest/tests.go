@@ -322,6 +322,28 @@ func testReadMissing(t *testing.T, b Backend) {
 	}
 }
 
+// testKeys wants the key objects of all uploads and nothing else.
+func testKeys(t *testing.T, b Backend) {
+	want := make(map[object.ID]*object.Record)
+	for seed := range uint64(3) {
+		_, u, _ := snapshotOf(t, b, seed, 20)
+		want[u.Metadata.ID], want[u.Content.ID] = u.Metadata, u.Content
+	}
+	got := make(map[object.ID]bool)
+	err := reader(t, b).Keys(t.Context(), func(rec *object.Record) error {
+		if want[rec.ID] == nil {
+			t.Errorf("got %s %s, which is not one of the key objects", rec.Kind, rec.ID.Short())
+			return nil
+		}
+		sameRecord(t, rec, want[rec.ID])
+		got[rec.ID] = true
+		return nil
+	})
+	if err != nil || len(got) != len(want) {
+		t.Errorf("got %d key objects, error %v, want %d", len(got), err, len(want))
+	}
+}
+
 // testMany sends more than one small batch and asks in batches of the maximum.
 func testMany(t *testing.T, b Backend) {
 	_, _, tree := snapshotOf(t, b, 1, 6000)

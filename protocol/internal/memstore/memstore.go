@@ -169,6 +169,26 @@ func (r *Repository) Snapshot(_ context.Context, id object.ID) (*object.Snapshot
 	return nil, object.CodeNotFound.Errorf("no snapshot %s", id.Short())
 }
 
+// Keys yields the key objects.
+func (r *Repository) Keys(ctx context.Context, yield func(*object.Record) error) error {
+	if err := r.fail("Keys"); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	order := slices.Clone(r.order)
+	r.mu.Unlock()
+	for _, id := range order {
+		rec := r.record(id)
+		if rec.Kind != object.KindKey {
+			continue
+		}
+		if err := yield(rec); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 func (r *Repository) record(id object.ID) *object.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()

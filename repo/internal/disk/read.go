@@ -1,9 +1,13 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
+
+// ErrLong is wrapped by ReadFile's error about a file beyond its limit.
+var ErrLong = errors.New("the file is too long")
 
 // ReadFile returns the whole of a file that may be at most limit bytes long;
 // a longer one is an error and nothing is read of it.
@@ -18,7 +22,7 @@ func ReadFile(fsys FS, name string, limit int64) (b []byte, err error) {
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("reading %q: %d bytes, limit is %d", name, size, limit)
+		return nil, fmt.Errorf("reading %q: %w: %d bytes, limit is %d", name, ErrLong, size, limit)
 	}
 	b = make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {

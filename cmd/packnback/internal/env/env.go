@@ -71,13 +71,27 @@ func (e *Env) Width(stream any, fallback int) int {
 	return w
 }
 
+// homeError says that the user's home is not known.
+type homeError struct{ why string }
+
+// Error says why.
+func (e *homeError) Error() string { return e.why + ", so the default folders are not known" }
+
+// Hint says what can be done about it.
+func (*homeError) Hint() string {
+	return "set HOME, or XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_STATE_HOME, to absolute paths"
+}
+
 // Home returns the user's home folder, from $HOME.
 func (e *Env) Home() (string, error) {
-	home := e.Getenv("HOME")
-	if home == "" {
-		return "", errors.New("$HOME is not set, so the default folders are not known")
+	switch home := e.Getenv("HOME"); {
+	case home == "":
+		return "", &homeError{"$HOME is not set"}
+	case !filepath.IsAbs(home): // it would mean another folder in each
+		return "", &homeError{"$HOME is not an absolute path"}
+	default:
+		return home, nil
 	}
-	return home, nil
 }
 
 // ConfigDir returns the folder of the default keys, usually

@@ -23,6 +23,10 @@ func TestFolders(t *testing.T) {
 	if got, err := e.ConfigDir(); err == nil {
 		t.Errorf("config folder without $HOME: got %q, want an error", got)
 	}
+	vars["HOME"] = "h"
+	if got, err := e.StateDir(); err == nil {
+		t.Errorf("state folder with a relative $HOME: got %q, want an error", got)
+	}
 	if got, err := e.CacheDir(); err != nil || got != "/c/packnback" {
 		t.Errorf("cache folder without $HOME: got %q, %v, want /c/packnback", got, err)
 	}

@@ -1,6 +1,6 @@
 // Package restorer writes what is in a snapshot into a folder of this machine.
 //
-// The commands restore and drill call it. It never trusts a snapshot: every
+// The command restore calls it. It never trusts a snapshot: every
 // system call works relative to an open folder that was reached one name at a
 // time without following a symlink, no existing file is ever written into, and
 // device nodes, set-id bits and file capabilities come back only when root asks

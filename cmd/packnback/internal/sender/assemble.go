@@ -192,19 +192,20 @@ func (a *assembler) countFile(it *item) {
 	a.p.events.entry(it.path, typ, it.change)
 }
 
-// remember writes an item into the new cache.
+// remember writes an item into the new cache. A cache that can't be written ends
+// with the first failure; its Finish tells of it, once.
 func (a *assembler) remember(it *item) error {
 	path := []byte(it.path)
 	build := a.p.build
 	if it.unchanged() {
-		a.cacheFailed(build.Copy(path, it.raw))
+		_ = build.Copy(path, it.raw)
 	} else {
 		if it.counts {
 			if err := a.p.count(it.rec, 1); err != nil {
 				return err
 			}
 		}
-		a.cacheFailed(build.Add(path, it.rec))
+		_ = build.Add(path, it.rec)
 	}
 	inner := func(ids []byte) error {
 		if it.counts {
@@ -212,7 +213,7 @@ func (a *assembler) remember(it *item) error {
 				return err
 			}
 		}
-		a.cacheFailed(build.Inner(path, ids))
+		_ = build.Inner(path, ids)
 		return nil
 	}
 	for _, ids := range it.inner {
@@ -224,13 +225,6 @@ func (a *assembler) remember(it *item) error {
 		return nil
 	}
 	return it.spool.each(inner)
-}
-
-// cacheFailed tells of the one failure that a build has before it gives up.
-func (a *assembler) cacheFailed(err error) {
-	if err != nil {
-		a.p.events.note(fmt.Sprintf("the next run will have no cache: %v", err))
-	}
 }
 
 // leave finishes a folder.

@@ -90,7 +90,8 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 		return err
 	}
 	id := m.ID()
-	if err := p.build.Finish(id, root.id); err != nil {
+	uncached := p.build.Finish(id, root.id)
+	if err := uncached; err != nil {
 		r.events.note(fmt.Sprintf("no cache for the next run, which will read everything: %v", err))
 		r.cache.Discard()
 	}
@@ -102,6 +103,9 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 		return r.refused(err)
 	}
 	sum.Snapshot, sum.Seq, sum.Receipt = id, m.Seq, receipt
+	if uncached != nil {
+		r.cache.ForgetUploads() // a disk that is full should not stay so because of us
+	}
 	// From here on the snapshot is there, whatever goes wrong.
 	if err := errors.Join(r.state.committed(m, receipt.Received), r.cache.Settle(id)); err != nil {
 		r.events.note(fmt.Sprintf("snapshot %s is committed, but this machine can't remember it: %v", id.Short(), err))

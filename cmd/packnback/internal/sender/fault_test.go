@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -444,9 +445,22 @@ func TestFullCacheDisk(t *testing.T) {
 	})
 	for range 2 {
 		sum := l.backup()
-		if !strings.Contains(strings.Join(l.notes, "\n"), "no cache") {
-			t.Errorf("notes %q, want one about the cache", l.notes)
+		if n := strings.Count(strings.Join(l.notes, "\n"), "no cache"); n != 1 {
+			t.Errorf("%d notes about the cache, want 1: %q", n, l.notes)
 		}
 		l.same(sum.Snapshot)
+		err := filepath.WalkDir(l.cfg.Folders.Cache, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && info.Size() > 1000 {
+				t.Errorf("%s of %d bytes keeps the disk full", name, info.Size())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -190,6 +190,10 @@ func (c *Cache) named(kind string) []string {
 	return names
 }
 
+// ForgetUploads removes what cut-off runs have left, when there is nothing to go
+// on with and no new generation to take its place.
+func (c *Cache) ForgetUploads() { c.forgetUploads(nil) }
+
 // forgetUploads removes the logs of cut-off uploads but those named in keep,
 // and when none are kept the unfinished walks too.
 func (c *Cache) forgetUploads(keep []string) {

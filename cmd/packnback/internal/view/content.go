@@ -134,10 +134,27 @@ func (r *Reader) fill(ctx context.Context, w *window) error {
 	if len(w.ids) == 0 {
 		return nil
 	}
-	return r.Fetch(ctx, w.ids, func(id object.ID, plain []byte, err error) error {
+	return r.FetchRecords(ctx, w.ids, func(id object.ID, rec *object.Record, err error) error {
+		var plain []byte
+		if err == nil {
+			plain, err = r.decodeContent(ctx, rec, nil)
+		}
+		if err != nil && !Refused(err) {
+			return err
+		}
 		w.objects[id] = content{plain, err}
 		return nil
 	})
+}
+
+// decodeContent is Decode for what must be a chunk or a bundle. The memory it
+// returns may be used again even where there is an error.
+func (r *Reader) decodeContent(ctx context.Context, rec *object.Record, dst []byte) ([]byte, error) {
+	plain, err := r.Decode(ctx, rec, dst)
+	if err == nil && rec.Kind != object.KindChunk && rec.Kind != object.KindBundle {
+		err = &LossError{rec.ID, fmt.Errorf("%w: it is a %s, not content", object.ErrMalformed, rec.Kind)}
+	}
+	return plain, err
 }
 
 func (w *window) consume(consume func(Piece, []byte, error) error) error {

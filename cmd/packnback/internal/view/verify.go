@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 
@@ -261,12 +260,9 @@ func (v *Verifier) decode(ctx context.Context, rec *object.Record) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	plain, err := v.reader.Decode(ctx, rec, buf)
+	plain, err := v.reader.decodeContent(ctx, rec, buf)
 	if cap(plain) > cap(buf) {
 		buf = plain[:0]
-	}
-	if err == nil && rec.Kind != object.KindChunk && rec.Kind != object.KindBundle {
-		err = &LossError{rec.ID, fmt.Errorf("%w: it is a %s, not content", object.ErrMalformed, rec.Kind)}
 	}
 	if err != nil && !Refused(err) {
 		return err
