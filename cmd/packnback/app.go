@@ -9,6 +9,7 @@ import (
 
 	"github.com/packnback/packnback/cmd/packnback/internal/env"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
+	"github.com/packnback/packnback/protocol"
 )
 
 // program is one run: the world around it and the flags that hold everywhere.
@@ -18,6 +19,8 @@ type program struct {
 	env *env.Env
 	ui  *ui.UI
 	globals
+
+	ahead *protocol.Open // what the next connection begins with; nil: nothing
 }
 
 // globals are the flags that every command has, whether they stand before or

@@ -14,7 +14,7 @@ import (
 	"github.com/packnback/packnback/chunk"
 	"github.com/packnback/packnback/cmd/packnback/internal/sender"
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
-	"github.com/packnback/packnback/crypto"
+	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/repo"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/tree"
@@ -67,9 +67,12 @@ func (p *program) backup(c *cli.Context) error {
 			return err
 		}
 	}
+	key, keyErr := p.sendKey(ctx)
+	if keyErr == nil {
+		p.ahead = openAhead(key.Client(), config.Job, config.Folders.State)
+	}
 	return p.withStore(ctx, func(s store) error {
-		key, err := p.backupKey(ctx, told)
-		if err != nil {
+		if err := p.checkBackupKey(keyErr, told); err != nil {
 			return err
 		}
 		config.Key, config.Repository = key, s.ID()
@@ -146,23 +149,43 @@ func (p *program) backupInit(ctx context.Context) (told bool, err error) {
 	return p.firstKeys(ctx)
 }
 
-// backupKey reads the send key and warns of keys beside it that read, unless
-// the user was told a moment ago.
-func (p *program) backupKey(ctx context.Context, told bool) (*crypto.SendKey, error) {
-	key, err := p.sendKey(ctx)
+// checkBackupKey says what to do about an error of reading the send key. It
+// warns of keys beside it that read, unless the user was told a moment ago.
+func (p *program) checkBackupKey(err error, told bool) error {
 	if errors.Is(err, errNoSendKey) {
-		return nil, withStatus(statusKey, withHint(errors.New("there is no send key for this repository"),
+		return withStatus(statusKey, withHint(errors.New("there is no send key for this repository"),
 			"make one with packnback key send --to RESTORE.pub -o FILE, or make all keys: packnback backup --init …"))
 	}
 	if err != nil || told {
-		return key, err
+		return err
 	}
 	path, err := p.sendKeyPath()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.warnRestoreKey(path)
-	return key, nil
+	return nil
+}
+
+// openAhead returns what the sender will most likely open first, so that a
+// connection can begin with it; nil when that can't be told. It is a guess, on
+// which nothing but a round trip depends.
+func openAhead(client, job, state string) *protocol.Open {
+	last, err := sender.LastBackups(state)
+	if err != nil {
+		return nil
+	}
+	open := &protocol.Open{Client: client, Job: job}
+	for _, l := range last {
+		if l.Client != client || l.Job != job {
+			continue
+		}
+		if !open.Base.IsZero() {
+			return nil // there are several repositories
+		}
+		open.Base = l.Snapshot
+	}
+	return open
 }
 
 // runBackup runs a backup into s and prints what came of it.

@@ -80,7 +80,9 @@ func (p *program) dial(ctx context.Context, at transport.Location) (*client.Conn
 	if err != nil {
 		return nil, err
 	}
-	return client.Connect(ctx, link, client.Greeting{Path: at.Path, Program: buildVersion()})
+	greeting := client.Greeting{Path: at.Path, Program: buildVersion(), Open: p.ahead}
+	p.ahead = nil // the next connection of this run won't begin with the same
+	return client.Connect(ctx, link, greeting)
 }
 
 func (s *remoteStore) current() *client.Conn {

@@ -21,6 +21,10 @@ import (
 type Greeting struct {
 	Path    string // repository on the store; empty for the one it was started for
 	Program string // version of the program, printable ASCII
+
+	// Open, if it isn't nil, is sent right behind the greeting, which saves a round
+	// trip if the first OpenSession is to open just that. Its number is ignored.
+	Open *protocol.Open
 }
 
 // explainer is a transport that knows more about why it ended: the exit status
@@ -50,6 +54,7 @@ type Conn struct {
 	calls   map[uint32]*call
 	streams map[uint32]*stream
 	session *Session     // the upload that is open
+	ahead   *ahead       // the one that was asked for with the greeting
 	heard   atomic.Int64 // when the store last gave a sign of life, nanoseconds since 1970
 }
 
@@ -80,6 +85,9 @@ func Connect(ctx context.Context, rw io.ReadWriteCloser, greeting Greeting) (*Co
 		return nil, errors.Join(err, rw.Close())
 	}
 	c.group.Go(c.write)
+	if greeting.Open != nil {
+		c.openAhead(ctx, greeting.Open)
+	}
 	welcome, err := c.greeted()
 	if err != nil {
 		c.fail(c.explain(err))
@@ -243,6 +251,11 @@ func (c *Conn) ask(ctx context.Context, build func(n uint32) protocol.Message) (
 	if err != nil {
 		return nil, err
 	}
+	return c.answer(ctx, w)
+}
+
+// answer waits for the answer to a request.
+func (c *Conn) answer(ctx context.Context, w *call) (protocol.Message, error) {
 	select {
 	case m := <-w.answer:
 		if e, ok := m.(*protocol.Error); ok {

@@ -27,11 +27,16 @@ func pair(t *testing.T, opt server.Options) (*client.Conn, *memstore.Repository)
 
 func connect(t *testing.T, store *memstore.Store, opt server.Options, path string) *client.Conn {
 	t.Helper()
+	return greet(t, store, opt, client.Greeting{Path: path, Program: "test"})
+}
+
+func greet(t *testing.T, store *memstore.Store, opt server.Options, greeting client.Greeting) *client.Conn {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
 	ctx := context.WithoutCancel(t.Context()) // which ends before Cleanup
 	go func() { served <- server.Serve(ctx, theirs, store, opt, "test") }()
-	conn, err := client.Connect(ctx, ours, client.Greeting{Path: path, Program: "test"})
+	conn, err := client.Connect(ctx, ours, greeting)
 	if err != nil {
 		t.Fatalf("Connect: %v", err)
 	}

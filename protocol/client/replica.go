@@ -16,6 +16,7 @@ func (c *Conn) InitReplica(ctx context.Context, a protocol.ReplicaArguments) (wa
 // OpenReplica begins an upload that copies a snapshot of another repository. It
 // ends with CommitReplica.
 func (c *Conn) OpenReplica(ctx context.Context, client, job string) (*Session, error) {
+	c.takeAhead("", "", object.ID{}) // what was asked for with the greeting is something else
 	return c.openSession(ctx, func(n uint32) protocol.Message {
 		return &protocol.Replicate{Number: n, Client: client, Job: job}
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/protocol/client"
+	"github.com/packnback/packnback/protocol/internal/memstore"
 	"github.com/packnback/packnback/protocol/server"
 	"github.com/packnback/packnback/repo/object"
 )
@@ -57,6 +58,22 @@ func TestReplicaOverTheWire(t *testing.T) {
 		t.Errorf("CommitReplica in a sender's upload: got %v", err)
 	}
 	if err := ordinary.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplicaInsteadOfAhead asks for an upload with the greeting, and then copies.
+func TestReplicaInsteadOfAhead(t *testing.T) {
+	store := memstore.New("/r")
+	conn := greet(t, store, server.Options{}, client.Greeting{Path: "/r", Program: "test", Open: &protocol.Open{Client: "web1", Job: "default"}})
+	s, err := conn.OpenReplica(t.Context(), "web1", "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := store.Repos["/r"].Open(); n != 1 {
+		t.Errorf("%d uploads are open, want the one that copies", n)
+	}
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,10 +25,53 @@ type Session struct {
 	closed    bool
 }
 
+// ahead is an upload that was asked for before the store had answered the
+// greeting.
+type ahead struct {
+	open    protocol.Open
+	session *Session
+	call    *call
+}
+
+// openAhead sends open. Where that fails the connection does, and Connect tells.
+func (c *Conn) openAhead(ctx context.Context, open *protocol.Open) {
+	a := &ahead{open: *open, session: &Session{c: c}}
+	c.session = a.session
+	var err error
+	a.call, err = c.request(ctx, func(n uint32) protocol.Message {
+		a.session.number, a.open.Number = n, n
+		return &a.open
+	})
+	if err == nil {
+		c.ahead = a
+	}
+}
+
+// takeAhead returns the upload that was asked for with the greeting if it is
+// the one that is wanted. Another one is given up. It does so once.
+func (c *Conn) takeAhead(client, job string, base object.ID) *ahead {
+	c.mu.Lock()
+	a := c.ahead
+	c.ahead = nil
+	c.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	if a.open.Client != client || a.open.Job != job || a.open.Base != base {
+		a.session.giveUp()
+		return nil
+	}
+	return a
+}
+
 // OpenSession begins an upload of client and job; base is the snapshot that
 // the caller's cache describes, zero for none. A connection has one upload at a
 // time.
 func (c *Conn) OpenSession(ctx context.Context, client, job string, base object.ID) (*Session, error) {
+	if a := c.takeAhead(client, job, base); a != nil {
+		m, err := c.answer(ctx, a.call)
+		return a.session.begin(m, err)
+	}
 	return c.openSession(ctx, func(n uint32) protocol.Message {
 		return &protocol.Open{Number: n, Client: client, Job: job, Base: base}
 	})
@@ -48,6 +91,11 @@ func (c *Conn) openSession(ctx context.Context, open func(n uint32) protocol.Mes
 		s.number = n
 		return open(n)
 	})
+	return s.begin(m, err)
+}
+
+// begin returns s if m, or err, says that it is open.
+func (s *Session) begin(m protocol.Message, err error) (*Session, error) {
 	if err == nil {
 		err = s.opened(m)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/packnback/packnback/chunk"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -26,6 +27,7 @@ func (r *runner) pass(ctx context.Context) (sum Summary, err error) {
 		cfg: r.cfg, events: r.events, cache: r.cache, build: build, trust: r.trust, ids: r.ids, up: r.up,
 		link: r.link, chunks: r.chunks, comp: r.comp, counts: new(counters), adoption: r.adoption,
 	}
+	p.increment.wanted = r.cfg.Options.Level == chunk.LevelDefault && r.trust.gen != nil
 	root, err := p.run(ctx)
 	if err != nil {
 		return sum, err

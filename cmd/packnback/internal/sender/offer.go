@@ -160,7 +160,11 @@ func (p *pass) sealAll(ctx context.Context) error {
 		if !ok || err != nil {
 			return err
 		}
-		codec, stored := p.comp.Compress(scratch, *o.plain)
+		comp, err := p.increment.compressor(o, p.comp)
+		if err != nil {
+			return err
+		}
+		codec, stored := comp.Compress(scratch, *o.plain)
 		s := &sealed{rec: p.up.Seal(o.id, o.kind, o.refs, codec, len(*o.plain), stored), plain: len(*o.plain), seq: o.seq}
 		p.buffers.put(o.plain)
 		s.weight = min(o.weight, int64(s.rec.Size()))

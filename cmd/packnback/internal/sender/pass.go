@@ -45,6 +45,8 @@ type pass struct {
 	comp   *chunk.Compressor
 	counts *counters
 
+	increment increment // harder than comp
+
 	adoption *statcache.Adoption
 	ahead    *semaphore.Weighted
 	budget   *semaphore.Weighted
