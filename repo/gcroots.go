@@ -94,8 +94,8 @@ func (p *pruning) writeLink(id object.ID) error {
 	switch {
 	case err == nil && old.Flags&object.FlagLeftOut == 0:
 		return nil // a prune that was cut off has come as far
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, object.CodeDamaged):
+		return err // one that has rotted is written anew
 	}
 	return p.r.replaceFile(snapshotName("links", id), s.Append(nil))
 }

@@ -336,3 +336,17 @@ func TestMarkNeedsNoData(t *testing.T) {
 		}
 	}
 }
+
+// TestRottenLink has a link that a prune which was cut off has left, and that
+// has rotted since: the next prune writes it anew and goes on.
+func TestRottenLink(t *testing.T) {
+	st := newStory(t)
+	id := st.old.manifest.ID()
+	if err := st.r.replaceFile(snapshotName("links", id), []byte("no link")); err != nil {
+		t.Fatal(err)
+	}
+	st.prune(nil)
+	if s, err := st.r.readSnapshot("links", id); err != nil || s.Flags&object.FlagForgotten == 0 || s.Manifest.Verify() != nil {
+		t.Errorf("got %+v, %v; want the link of the forgotten snapshot", s, err)
+	}
+}
