@@ -31,7 +31,8 @@
 // assembler, and what may lie between offer and Put. The stages after offer
 // never wait for those before it, so neither budget can deadlock. The
 // assembler sees everything in walk order, which makes bundles and the cache
-// deterministic. An entry whose bundle is still open waits in a queue together
+// deterministic, and the putter hands over what was sealed in the order in which
+// it was claimed, so that a cut-off upload is whole in itself. An entry whose bundle is still open waits in a queue together
 // with everything behind it; the bundle is closed early when the queue is long.
 //
 // A pass that the store refuses because objects are missing is repeated in a new
