@@ -91,15 +91,16 @@ func (g *Generation) Objects(yield func(id object.ID) bool) error {
 	return nil
 }
 
-// Sparse calls yield for every bundle of which less than a quarter is still
+// Sparse calls yield for every bundle of which less than half is still
 // some file's contents, with the number of bytes that are, until it returns
-// false.
+// false. Half, because what is dead then costs as much as sending the rest again
+// would; sooner, and old snapshots would keep both for longer than it pays.
 func (g *Generation) Sparse(yield func(bundle object.ID, live int64) bool) error {
 	for row, err := range g.objects.Rows(0) {
 		if err != nil {
 			return err
 		}
-		if objectRowKind(row) == object.KindBundle && rowCount(row) < int64(objectRowLength(row))/4 {
+		if objectRowKind(row) == object.KindBundle && rowCount(row) < int64(objectRowLength(row))/2 {
 			if !yield(object.ID(row[:object.IDSize]), rowCount(row)) {
 				return nil
 			}
