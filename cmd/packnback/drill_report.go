@@ -157,7 +157,7 @@ func (d *drill) remarkRecord() {
 	switch {
 	case d.sum.Snapshots == 0:
 	case d.sum.Recorded == recordedHere:
-		d.ui.Remarkf("recorded on this machine only: the store takes no record over this connection; packnback status -r shows it here")
+		d.ui.Remarkf("recorded on this machine only, because the store took no record; packnback status -r shows it here")
 	case d.sum.Recorded == recordedStore:
 		d.ui.Remarkf("recorded: packnback status -r shows it")
 	}

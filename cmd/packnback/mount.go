@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -39,6 +40,9 @@ func mountCommand(p *program) *cli.Command {
 // mountPoint says what is wrong with dir as a place to mount at.
 func mountPoint(dir string) error {
 	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() {
+		err = listable(dir)
+	}
 	switch {
 	case errors.Is(err, syscall.ENOTCONN):
 		return withHint(fmt.Errorf("mount: at %s is what a mount that was killed has left", ui.Quote(dir)), "umount "+ui.ShellWord(dir))
@@ -50,6 +54,20 @@ func mountPoint(dir string) error {
 		return usageErrorf("mount: %s is not a folder", ui.Quote(dir))
 	}
 	return nil
+}
+
+// listable tries to list a folder. The kernel may remember what a mount said of
+// its folder, but not what was in it.
+func listable(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err = f.Readdirnames(1); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func (r *reading) mount(ctx context.Context, dir string, allowOther bool) error {

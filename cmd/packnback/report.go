@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"syscall"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/recipients"
 	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
@@ -216,6 +218,14 @@ func hintFor(err error) string {
 		if errors.Is(err, h.code) {
 			return h.hint
 		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "run it as the user to whom that belongs; a repository of another user is reached over ssh"
+	case errors.Is(err, syscall.EROFS):
+		return "that file system is mounted read-only"
+	case errors.Is(err, syscall.ENOSPC):
+		return "make some room on that disk and try again"
 	}
 	return ""
 }

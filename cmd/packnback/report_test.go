@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/env"
@@ -75,6 +77,9 @@ func TestReport(t *testing.T) {
 		{"one line, nothing that drives a terminal", context.Background(), false, errors.New("a\nb \x1b[2J"),
 			"packnback: error: a\\nb \\x1b[2J\n"},
 		{"never a bare EOF", context.Background(), false, io.EOF, "packnback: error: the data ended too early\n"},
+		{"another user's", context.Background(), false, fmt.Errorf("reading: %w", &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}),
+			"packnback: error: reading: open x: permission denied\npacknback: hint: run it as the user to whom that belongs; a repository of another user is reached over ssh\n"},
+		{"a full disk", context.Background(), false, syscall.ENOSPC, "packnback: error: no space left on device\npacknback: hint: make some room on that disk and try again\n"},
 		{"as JSON", context.Background(), true, withHint(usageErrorf("no \"x\""), "y"),
 			`{"message_type":"exit_error","code":2,"message":"no \"x\"","hint":"y"}` + "\n"},
 		{"interrupted", stopped, false, fmt.Errorf("writing: %w", context.Canceled), "packnback: error: interrupted\n"},

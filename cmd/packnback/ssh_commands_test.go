@@ -10,7 +10,8 @@ import (
 
 // overSSH is one command and the exit status that each kind of connection must
 // give it. SNAP stands for the newest snapshot, OLD for the one before, both
-// of web1; KEYS for the folder of the restorer's keys.
+// of web1; KEYS for the folder of the restorer's keys, OUT for a new
+// name.
 type overSSH struct {
 	args                      string
 	full, readOnly, writeOnly int
@@ -31,6 +32,7 @@ var sshCommands = []overSSH{
 	{"drill --client web1", 0, 0, statusRefused},
 	{"check", 0, 0, statusRefused},
 	{"key rewrap --to KEYS/new.key.pub -o OUT.rewrap", 0, 0, statusRefused},
+	{"copy -q --to OUT.copy OLD", 0, 0, statusRefused},
 	{"config list", 0, 0, statusRefused},
 	{"config set grace 4d", 0, statusRefused, statusRefused},
 	{"status", 0, 0, statusRefused},

@@ -236,7 +236,13 @@ func (c *channel) hangUp() {
 }
 
 // Read reads what the far side writes.
-func (c *channel) Read(b []byte) (int, error) { return c.out.Read(b) }
+func (c *channel) Read(b []byte) (int, error) {
+	n, err := c.out.Read(b)
+	if n > 0 {
+		c.says.release()
+	}
+	return n, err
+}
 
 // Write writes what the far side reads.
 func (c *channel) Write(b []byte) (int, error) { return c.in.Write(b) }
@@ -248,6 +254,7 @@ func (c *channel) Close() error {
 		c.ended()
 		c.hangUp()
 		<-c.exited
+		c.says.release()
 	})
 	return nil
 }
@@ -266,15 +273,14 @@ func (c *channel) ended() bool {
 
 // Explain judges by the command's exit status and last words.
 func (c *channel) Explain(err error) error {
-	if !c.ended() {
-		return err
-	}
 	var exit *ssh.ExitError
-	switch {
-	case c.err == nil:
+	switch ended := c.ended(); {
+	case !ended || c.err == nil:
+		c.says.release()
 		return err
 	case errors.As(c.err, &exit):
 		return judge(c.host, c.remote, exit.ExitStatus(), c.says.last(), err)
 	}
+	c.says.release()
 	return &Error{Problem: Ended, Host: c.host, Remote: c.remote, Err: err}
 }

@@ -107,7 +107,13 @@ func (p *process) wait(errs *os.File) {
 }
 
 // Read reads what the far side writes.
-func (p *process) Read(b []byte) (int, error) { return p.out.Read(b) }
+func (p *process) Read(b []byte) (int, error) {
+	n, err := p.out.Read(b)
+	if n > 0 {
+		p.says.release()
+	}
+	return n, err
+}
 
 // Write writes what the far side reads.
 func (p *process) Write(b []byte) (int, error) { return p.in.Write(b) }
@@ -121,6 +127,7 @@ func (p *process) Close() error {
 			<-p.exited
 		}
 		p.out.Close()
+		p.says.release()
 	})
 	return nil
 }
@@ -140,6 +147,7 @@ func (p *process) ended(d time.Duration) bool {
 // Explain judges by the child's exit status and last words.
 func (p *process) Explain(err error) error {
 	if !p.ended(exitPatience) || p.status == 0 {
+		p.says.release()
 		return err
 	}
 	return judge(p.host, p.remote, p.status, p.says.last(), err)

@@ -18,8 +18,10 @@ const (
 	keep     = 20 // lines that are kept to judge why a connection failed
 )
 
-// remarks passes the far side's stderr on to the user, line by line. Its
-// Write may be called by one goroutine while another calls last.
+// remarks passes the far side's stderr on to the user, line by line. Until the
+// far side is there the newest line is held back, because it usually is why it
+// isn't, and the error has it then. Its Write may be called by one goroutine
+// while another calls last or release.
 type remarks struct {
 	to io.Writer // nil: nobody
 
@@ -27,6 +29,8 @@ type remarks struct {
 	part  []byte
 	count int
 	kept  []string
+	held  string // the line that is held back; empty: none
+	there bool   // the far side is
 }
 
 // Write takes what the far side has said. It never fails.
@@ -64,8 +68,29 @@ func (r *remarks) line() {
 	if r.count == maxLines {
 		text = "(more is not shown)"
 	}
-	// Nothing can be done about a stderr that can't be written.
-	_, _ = io.WriteString(r.to, "remote: "+text+"\n")
+	if !r.there {
+		text, r.held = r.held, text
+	}
+	r.say(text)
+}
+
+// say passes on a line, if it is one. Nothing can be done about a stderr that
+// can't be written.
+func (r *remarks) say(text string) {
+	if text != "" {
+		_, _ = io.WriteString(r.to, "remote: "+text+"\n")
+	}
+}
+
+// release passes on what is held back, and from then on everything at once.
+func (r *remarks) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.there {
+		r.there = true
+		r.say(r.held)
+		r.held = ""
+	}
 }
 
 // untilDone passes on what is written until its context ends. What the far side
@@ -83,13 +108,15 @@ func (u untilDone) Write(b []byte) (int, error) {
 	return u.to.Write(b)
 }
 
-// last returns the last lines, an unfinished one included.
+// last returns the last lines, an unfinished one included. The caller makes an
+// error of them that has the newest, so that is not passed on any more.
 func (r *remarks) last() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.part) > 0 {
 		r.line()
 	}
+	r.held = ""
 	return append([]string(nil), r.kept...)
 }
 

@@ -170,6 +170,8 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 		for way, opt := range ways {
 			t.Run(c.name+"/"+way, func(t *testing.T) {
 				to, opt := to, opt
+				var said buffer
+				opt.Stderr = &said
 				c.edit(way, &to, &opt)
 				if way == "exec" && c.want == transport.Unreachable {
 					opt.Command = strings.ReplaceAll(opt.Command, fmt.Sprintf("-p %d", s.Port), "")
@@ -183,6 +185,9 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 				var problem *transport.Error
 				if !errors.As(err, &problem) || problem.Problem != c.want {
 					t.Fatalf("got %v, want problem %d", err, c.want)
+				}
+				if problem.Detail != "" && strings.Contains(said.String(), problem.Detail) {
+					t.Errorf("the error's %q was told before: %q", problem.Detail, said.String())
 				}
 				if problem.Hint() == "" {
 					t.Errorf("no hint for %v", err)

@@ -50,7 +50,7 @@ func TestArguments(t *testing.T) {
 
 func TestRemarksAreCleanedAndBounded(t *testing.T) {
 	var to strings.Builder
-	r := &remarks{to: &to}
+	r := &remarks{to: &to, there: true}
 	io.WriteString(r, "one\r\ntwo\x1b[2J\a\n\n   \nthr")
 	io.WriteString(r, "ee")
 	if got, want := to.String(), "remote: one\nremote: two?[2J?\n"; got != want {
@@ -69,6 +69,28 @@ func TestRemarksAreCleanedAndBounded(t *testing.T) {
 	}
 	if n := len(r.last()); n != keep {
 		t.Errorf("%d lines are kept, want %d", n, keep)
+	}
+}
+
+// TestTheNewestRemarkWaits holds that the line an error is made of is not told
+// before, and that none is lost where there is no error.
+func TestTheNewestRemarkWaits(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		do   func(*remarks)
+		want string
+	}{
+		{"nothing else", func(*remarks) {}, "remote: one\n"},
+		{"an error", func(r *remarks) { r.last(); r.release() }, "remote: one\n"},
+		{"the far side", func(r *remarks) { r.release(); r.release(); io.WriteString(r, "three\n") }, "remote: one\nremote: two\nremote: three\n"},
+	} {
+		var to strings.Builder
+		r := &remarks{to: &to}
+		io.WriteString(r, "one\ntwo\n")
+		c.do(r)
+		if got := to.String(); got != c.want {
+			t.Errorf("with %s: got %q, want %q", c.what, got, c.want)
+		}
 	}
 }
 
