@@ -48,7 +48,7 @@ func newKeyNumbers(fsys disk.FS, tmp string, rows iter.Seq2[[]byte, error]) (*ke
 	if err = errors.Join(err, fsys.Remove(tmp)); err != nil {
 		return nil, fmt.Errorf("opening the table of key objects: %w", err)
 	}
-	if t.Len() >= noKey {
+	if int64(t.Len()) >= noKey {
 		return nil, errors.Join(fmt.Errorf("%d key objects are too many for one index segment", t.Len()), t.Close())
 	}
 	return &keyNumbers{table: t}, nil
