@@ -114,7 +114,7 @@ func TestUnitsCallCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, after, ok := strings.Cut(string(text), "\nExecStart=/usr/bin/packnback ")
+		_, after, ok := strings.Cut(string(text), "\nExecStart=/usr/local/bin/packnback ")
 		line, _, _ := strings.Cut(after, "\n")
 		if !ok {
 			t.Errorf("%s starts no packnback", name)

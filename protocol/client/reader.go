@@ -109,6 +109,11 @@ func (c *Conn) ended(n uint32, m protocol.Message) error {
 	c.mu.Unlock()
 	switch {
 	case w != nil:
+		// From here on what the store says is durable is of this upload, however
+		// long whoever opened it takes to look at the answer.
+		if m.Type() == protocol.TypeOpened && session != nil && session.number == n {
+			session.begun()
+		}
 		w.answer <- m
 	case st != nil:
 		st.finish(m)

@@ -130,10 +130,15 @@ func (s *Session) opened(m protocol.Message) error {
 		s.c.fail(err)
 		return err
 	}
+	s.standing = opened.Standing
+	return nil
+}
+
+// begun notes that the store has opened the upload.
+func (s *Session) begun() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.standing, s.open = opened.Standing, true
-	return nil
+	s.open = true
 }
 
 // broke ends the connection to a store that answered request with m.
