@@ -69,7 +69,7 @@ func (p *program) backup(c *cli.Context) error {
 	}
 	key, keyErr := p.sendKey(ctx)
 	if keyErr == nil {
-		p.ahead = openAhead(key.Client(), config.Job, config.Folders.State)
+		p.ahead = openAhead(key.Client(), config.Job, config.Folders)
 	}
 	return p.withStore(ctx, func(s store) error {
 		if err := p.checkBackupKey(keyErr, told); err != nil {
@@ -169,13 +169,16 @@ func (p *program) checkBackupKey(err error, told bool) error {
 
 // openAhead returns what the sender will most likely open first, so that a
 // connection can begin with it; nil when that can't be told. It is a guess, on
-// which nothing but a round trip depends.
-func openAhead(client, job, state string) *protocol.Open {
-	last, err := sender.LastBackups(state)
+// which nothing but a round trip or two depend.
+func openAhead(client, job string, folders sender.Folders) *protocol.Open {
+	open := &protocol.Open{Client: client, Job: job}
+	if folders.Cache == "" {
+		return open // nothing is known of any snapshot
+	}
+	last, err := sender.LastBackups(folders.State)
 	if err != nil {
 		return nil
 	}
-	open := &protocol.Open{Client: client, Job: job}
 	for _, l := range last {
 		if l.Client != client || l.Job != job {
 			continue
