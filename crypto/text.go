@@ -272,7 +272,7 @@ func (r *fieldReader) check(canonical func() []byte) {
 // end fails when a field is left.
 func (r *fieldReader) end() {
 	if r.err == nil && len(r.fields) > 0 {
-		r.fail("unexpected line %.40q", r.fields[0].name)
+		r.fail("unexpected: %s", describeName(r.fields[0].name))
 	}
 }
 
