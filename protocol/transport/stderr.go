@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -18,10 +19,14 @@ const (
 	keep     = 20 // lines that are kept to judge why a connection failed
 )
 
+// heldBack is how long a line may be held back. What ends ssh comes just before
+// its end; what it waits for, like the touch of a hardware key, must be seen.
+const heldBack = time.Second
+
 // remarks passes the far side's stderr on to the user, line by line. Until the
-// far side is there the newest line is held back, because it usually is why it
-// isn't, and the error has it then. Its Write may be called by one goroutine
-// while another calls last or release.
+// far side is there the newest line is held back for a moment, because it
+// usually is why it isn't, and the error has it then. Its Write may be called by
+// one goroutine while another calls last or release; one of these ends it.
 type remarks struct {
 	to io.Writer // nil: nobody
 
@@ -29,8 +34,9 @@ type remarks struct {
 	part  []byte
 	count int
 	kept  []string
-	held  string // the line that is held back; empty: none
-	there bool   // the far side is
+	held  string      // the line that is held back; empty: none
+	timer *time.Timer // passes it on; nil before there was one
+	there bool        // the far side is
 }
 
 // Write takes what the far side has said. It never fails.
@@ -70,8 +76,21 @@ func (r *remarks) line() {
 	}
 	if !r.there {
 		text, r.held = r.held, text
+		if r.timer == nil {
+			r.timer = time.AfterFunc(heldBack, r.overdue)
+		} else {
+			r.timer.Reset(heldBack)
+		}
 	}
 	r.say(text)
+}
+
+// overdue passes on what was held back for long enough.
+func (r *remarks) overdue() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.say(r.held)
+	r.held = ""
 }
 
 // say passes on a line, if it is one. Nothing can be done about a stderr that

@@ -82,15 +82,21 @@ func TestTheNewestRemarkWaits(t *testing.T) {
 	}{
 		{"nothing else", func(*remarks) {}, "remote: one\n"},
 		{"an error", func(r *remarks) { r.last(); r.release() }, "remote: one\n"},
+		{"a pause", func(*remarks) { time.Sleep(2 * heldBack) }, "remote: one\nremote: two\n"},
+		{"a pause and an error", func(r *remarks) { time.Sleep(2 * heldBack); r.last(); r.release() }, "remote: one\nremote: two\n"},
+		{"less than a pause", func(*remarks) { time.Sleep(heldBack / 2) }, "remote: one\n"},
 		{"the far side", func(r *remarks) { r.release(); r.release(); io.WriteString(r, "three\n") }, "remote: one\nremote: two\nremote: three\n"},
 	} {
-		var to strings.Builder
-		r := &remarks{to: &to}
-		io.WriteString(r, "one\ntwo\n")
-		c.do(r)
-		if got := to.String(); got != c.want {
-			t.Errorf("with %s: got %q, want %q", c.what, got, c.want)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			var to strings.Builder
+			r := &remarks{to: &to}
+			io.WriteString(r, "one\ntwo\n")
+			c.do(r)
+			synctest.Wait()
+			if got := to.String(); got != c.want {
+				t.Errorf("with %s: got %q, want %q", c.what, got, c.want)
+			}
+		})
 	}
 }
 
