@@ -59,9 +59,9 @@ func (m *marker) markSnapshot(id object.ID) error {
 // unreadable reports what is reached and could not be read, or is only where
 // somebody has found it bad.
 func (c *checker) unreadable(m *marker) error {
-	for position := range m.reached.all(0, m.v.set.Len()) {
+	for position := range m.reached.All(0, m.v.set.Len()) {
 		bad := m.v.quarantine != nil
-		if m.expanded.has(position) && !bad {
+		if m.expanded.Has(position) && !bad {
 			continue
 		}
 		e, err := m.v.set.Entry(position)
@@ -70,7 +70,7 @@ func (c *checker) unreadable(m *marker) error {
 			return nil
 		}
 		name := e.Pack.Path(e.Type())
-		if !m.expanded.has(position) {
+		if !m.expanded.Has(position) {
 			c.loses(e.ID, name, fmt.Sprintf("unreadable at offset %d; snapshots need it", e.Offset))
 			continue
 		}
@@ -107,7 +107,7 @@ func (c *checker) concerned(ctx context.Context, v *view, order []received) erro
 				return err
 			}
 			for _, f := range found {
-				if m.reached.has(f.Position) {
+				if m.reached.Has(f.Position) {
 					n, root = n+1, id
 				}
 			}

@@ -211,7 +211,7 @@ func (r *Repository) checkWhole(ctx context.Context, id object.ID) (generation u
 	if err := m.run(ctx); err != nil {
 		return 0, err
 	}
-	for position := range m.reached.all(0, v.set.Len()) {
+	for position := range m.reached.All(0, v.set.Len()) {
 		e, err := v.set.Entry(position)
 		if err != nil {
 			return 0, damaged("the index", err, repairCommand)

@@ -176,7 +176,7 @@ func (p *pruning) condemn(ctx context.Context, s *started, m *marker) error {
 	}
 	defer condemned.Close()
 	for position := range s.v.set.Len() {
-		if m.reached.has(position) {
+		if m.reached.Has(position) {
 			continue
 		}
 		in, err := m.packOf(position)

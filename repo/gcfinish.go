@@ -52,7 +52,7 @@ func (p *pruning) estimate(m *marker) error {
 	err := s.count(context.Background(), func(index.Entry) (bool, error) {
 		position++
 		in, err := m.packOf(position)
-		return err == nil && !in.outside && !m.reached.has(position), err
+		return err == nil && !in.outside && !m.reached.Has(position), err
 	})
 	if err != nil {
 		return err

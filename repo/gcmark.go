@@ -61,8 +61,8 @@ func (p *pruning) markUploads(ctx context.Context, s *started, m *marker) error 
 // it refers to would be taken for garbage. What an administrator has marked bad
 // is known to be lost.
 func (p *pruning) unreadable(m *marker) error {
-	for position := range m.reached.all(0, m.v.set.Len()) {
-		if m.expanded.has(position) {
+	for position := range m.reached.All(0, m.v.set.Len()) {
+		if m.expanded.Has(position) {
 			continue
 		}
 		e, err := m.v.set.Entry(position)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
-	"math/bits"
 	"slices"
 	"sort"
 
@@ -24,12 +23,12 @@ import (
 // says what chunks and bundles refer to. Not safe for concurrent use.
 type marker struct {
 	v        *view
-	reached  bitmap // by position in v.set
-	expanded bitmap // reached, and so is what it refers to
+	reached  index.Bitmap // by position in v.set
+	expanded index.Bitmap // reached, and so is what it refers to
 	packs    []markedPack
-	places   [][]int32 // by segment and ordinal: index into packs
-	keys     []bitmap  // by segment: key objects that were marked for chunks and bundles
-	outside  bool      // some packs are outside: see markedPack
+	places   [][]int32      // by segment and ordinal: index into packs
+	keys     []index.Bitmap // by segment: key objects that were marked for chunks and bundles
+	outside  bool           // some packs are outside: see markedPack
 
 	// missing is called for every ref that has no location, as often as it is
 	// met; by is zero for a root.
@@ -44,30 +43,9 @@ type markedPack struct {
 	outside bool // locations in it are looked over, as if they were not there
 }
 
-type bitmap []uint64
-
-func newBitmap(n int) bitmap    { return make(bitmap, (n+63)/64) }
-func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
-func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }
-
-// all yields the numbers from from up to before to that are in b, ascending.
-// What is not costs next to nothing.
-func (b bitmap) all(from, to int) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i := from / 64; i < len(b) && i*64 < to; i++ {
-			for word := b[i]; word != 0; word &= word - 1 {
-				n := i*64 + bits.TrailingZeros64(word)
-				if n >= to || n >= from && !yield(n) {
-					return
-				}
-			}
-		}
-	}
-}
-
 func newMarker(v *view, missing func(id, by object.ID)) (*marker, error) {
 	n := v.set.Len()
-	m := &marker{v: v, reached: newBitmap(n), expanded: newBitmap(n), missing: missing}
+	m := &marker{v: v, reached: index.NewBitmap(n), expanded: index.NewBitmap(n), missing: missing}
 	numbers := map[pack.Name]int32{}
 	for _, seg := range v.set.Segments() {
 		place := make([]int32, seg.Packs())
@@ -85,7 +63,7 @@ func newMarker(v *view, missing func(id, by object.ID)) (*marker, error) {
 			place[ordinal] = number
 		}
 		m.places = append(m.places, place)
-		m.keys = append(m.keys, newBitmap(seg.Keys()))
+		m.keys = append(m.keys, index.NewBitmap(seg.Keys()))
 	}
 	return m, nil
 }
@@ -158,10 +136,10 @@ func (m *marker) mark(id, by object.ID) error {
 	if worst > quarantined {
 		return nil // all of them are outside
 	}
-	if m.reached.has(best.Position) {
+	if m.reached.Has(best.Position) {
 		return nil
 	}
-	m.reached.set(best.Position)
+	m.reached.Put(best.Position)
 	if best.Type() == pack.Data {
 		return m.markKey(best.Position, id)
 	}
@@ -176,7 +154,7 @@ func (m *marker) mark(id, by object.ID) error {
 // markKey marks the only thing that a chunk or bundle refers to, from what the
 // index says of it.
 func (m *marker) markKey(position int, by object.ID) error {
-	m.expanded.set(position)
+	m.expanded.Put(position)
 	i, row, err := m.segmentOf(position)
 	if err != nil {
 		return err
@@ -186,10 +164,10 @@ func (m *marker) markKey(position int, by object.ID) error {
 	if err != nil {
 		return damaged(seg.Name(), err, repairCommand)
 	}
-	if !ok || m.keys[i].has(ordinal) {
+	if !ok || m.keys[i].Has(ordinal) {
 		return nil
 	}
-	m.keys[i].set(ordinal)
+	m.keys[i].Put(ordinal)
 	key, err := seg.Key(ordinal)
 	if err != nil {
 		return damaged(seg.Name(), err, repairCommand)
@@ -280,14 +258,14 @@ func (m *marker) expand(p *markedPack, at record) error {
 		return err
 	}
 	i := slices.IndexFunc(found, func(f index.Found) bool { return f.Pack == p.Name && f.Offset == at.offset })
-	if i < 0 || !m.reached.has(found[i].Position) || m.expanded.has(found[i].Position) {
+	if i < 0 || !m.reached.Has(found[i].Position) || m.expanded.Has(found[i].Position) {
 		return nil
 	}
 	r, err := m.v.r.files.Record(p.Name, p.Type, at.offset, at.length)
 	if err != nil {
 		return nil
 	}
-	m.expanded.set(found[i].Position)
+	m.expanded.Put(found[i].Position)
 	p.pending--
 	p.done++
 	for _, ref := range append(r.Refs, r.Key) {
@@ -303,7 +281,7 @@ func (m *marker) expand(p *markedPack, at record) error {
 
 // bytes returns the length of all records that were reached.
 func (m *marker) bytes() (total uint64, err error) {
-	for position := range m.reached.all(0, m.v.set.Len()) {
+	for position := range m.reached.All(0, m.v.set.Len()) {
 		e, err := m.v.set.Entry(position)
 		if err != nil {
 			return 0, damaged("the index", err, repairCommand)
@@ -319,7 +297,7 @@ func (m *marker) ids() iter.Seq2[[]byte, error] {
 	for i, seg := range m.v.set.Segments() {
 		inputs = append(inputs, func(yield func([]byte, error) bool) {
 			start := m.v.set.Start(i)
-			for position := range m.reached.all(start, start+seg.Len()) {
+			for position := range m.reached.All(start, start+seg.Len()) {
 				e, err := seg.Entry(position - start)
 				if !yield(e.ID[:], err) {
 					return

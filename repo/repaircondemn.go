@@ -49,8 +49,8 @@ func (rp *repairer) condemn(ctx context.Context, v *view) error {
 	if err := m.run(ctx); err != nil {
 		return err
 	}
-	for position := range m.reached.all(0, v.set.Len()) {
-		if m.expanded.has(position) {
+	for position := range m.reached.All(0, v.set.Len()) {
+		if m.expanded.Has(position) {
 			continue
 		}
 		e, err := v.set.Entry(position)
@@ -102,7 +102,7 @@ func (rp *repairer) publishCondemned(m *marker, roots *table.Sorter) error {
 	}
 	defer rows.Close()
 	for position := range m.v.set.Len() {
-		if m.reached.has(position) {
+		if m.reached.Has(position) {
 			continue
 		}
 		in, err := m.packOf(position)

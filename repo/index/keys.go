@@ -110,22 +110,15 @@ func (k *keyNumbers) number(id object.ID) (uint32, error) {
 
 func (k *keyNumbers) close() error { return k.table.Close() }
 
-// bits is a set of small numbers.
-type bits []uint64
-
-func newBits(n int) bits      { return make(bits, (n+63)/64) }
-func (b bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
-func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
-
 // uniteKeys yields the key objects that are used by any segment, ascending and
 // each once.
-func uniteKeys(segments []*Segment, used []bits) iter.Seq2[[]byte, error] {
+func uniteKeys(segments []*Segment, used []Bitmap) iter.Seq2[[]byte, error] {
 	inputs := make([]iter.Seq2[[]byte, error], len(segments))
 	for i, s := range segments {
 		inputs[i] = func(yield func([]byte, error) bool) {
 			number := 0
 			for row, err := range s.keys.Rows(0) {
-				wanted := err != nil || used[i].has(number)
+				wanted := err != nil || used[i].Has(number)
 				number++
 				if wanted && !yield(row, err) {
 					return

@@ -202,7 +202,7 @@ func (s *Segment) Verify() error {
 			return err
 		}
 	}
-	packs, keys := newBits(s.Packs()), newBits(s.Keys())
+	packs, keys := NewBitmap(s.Packs()), NewBitmap(s.Keys())
 	var last Entry
 	for i := range s.Len() {
 		e, at, err := s.entry(i)
@@ -214,12 +214,12 @@ func (s *Segment) Verify() error {
 			return err
 		}
 		e.Pack = p.Name
-		packs.set(int(at.pack))
+		packs.Put(int(at.pack))
 		if at.key != noKey {
 			if _, err := s.Key(int(at.key)); err != nil {
 				return err
 			}
-			keys.set(int(at.key))
+			keys.Put(int(at.key))
 		}
 		switch {
 		case i > 0 && e.Compare(last) <= 0:
@@ -238,9 +238,9 @@ func (s *Segment) Verify() error {
 
 // verifyListed checks that every row of a table is used, and that no key of that
 // many bytes is there twice.
-func (s *Segment) verifyListed(what string, t *table.Table, key int, used bits) error {
+func (s *Segment) verifyListed(what string, t *table.Table, key int, used Bitmap) error {
 	for i := range t.Len() {
-		if !used.has(i) {
+		if !used.Has(i) {
 			return s.damaged(what, i, fmt.Errorf("no entry has it"))
 		}
 		row, err := t.Row(i)

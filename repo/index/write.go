@@ -95,12 +95,12 @@ func writeFile(fsys disk.FS, tmp string, c *contents) (err error) {
 func writeSegment(out io.Writer, c *contents) error {
 	var size lengths
 	var err error
-	used := newBits(len(c.packs))
-	if size.entries, err = writeTable(out, entryLayout, c.rows, func(row []byte) { used.set(int(rowNumbers(row).pack)) }); err != nil {
+	used := NewBitmap(len(c.packs))
+	if size.entries, err = writeTable(out, entryLayout, c.rows, func(row []byte) { used.Put(int(rowNumbers(row).pack)) }); err != nil {
 		return err
 	}
 	for i, p := range c.packs {
-		if !used.has(i) {
+		if !used.Has(i) {
 			return fmt.Errorf("no entry lies in pack %s", p.Name)
 		}
 	}
@@ -158,7 +158,7 @@ func writeTable(out io.Writer, l table.Layout, rows iter.Seq2[[]byte, error], no
 // hundred bytes for each 64 MiB stored. Merging nothing into nothing makes a
 // valid segment without entries.
 func Merge(fsys disk.FS, tmp string, segments []*Segment, keep func(Entry) (bool, error)) error {
-	usedPacks, usedKeys := make([]bits, len(segments)), make([]bits, len(segments))
+	usedPacks, usedKeys := make([]Bitmap, len(segments)), make([]Bitmap, len(segments))
 	for i, s := range segments {
 		var err error
 		if usedPacks[i], usedKeys[i], err = s.used(keep); err != nil {
@@ -187,8 +187,8 @@ func Merge(fsys disk.FS, tmp string, segments []*Segment, keep func(Entry) (bool
 
 // used reports for every pack and key object whether keep keeps any entry that
 // has it.
-func (s *Segment) used(keep func(Entry) (bool, error)) (packs, keys bits, err error) {
-	packs, keys = newBits(s.Packs()), newBits(s.Keys())
+func (s *Segment) used(keep func(Entry) (bool, error)) (packs, keys Bitmap, err error) {
+	packs, keys = NewBitmap(s.Packs()), NewBitmap(s.Keys())
 	for i := range s.Len() {
 		e, at, err := s.entry(i)
 		if err != nil {
@@ -201,9 +201,9 @@ func (s *Segment) used(keep func(Entry) (bool, error)) (packs, keys bits, err er
 		if !ok {
 			continue
 		}
-		packs.set(int(at.pack))
+		packs.Put(int(at.pack))
 		if at.key != noKey {
-			keys.set(int(at.key))
+			keys.Put(int(at.key))
 		}
 	}
 	return packs, keys, nil
@@ -221,11 +221,11 @@ func (s *Segment) keeps(e Entry, at entryNumbers, keep func(Entry) (bool, error)
 }
 
 // unite returns the packs that are used by any segment, sorted by name.
-func unite(segments []*Segment, used []bits) ([]Pack, error) {
+func unite(segments []*Segment, used []Bitmap) ([]Pack, error) {
 	var packs []Pack
 	for i, s := range segments {
 		for o := range s.Packs() {
-			if !used[i].has(o) {
+			if !used[i].Has(o) {
 				continue
 			}
 			p, err := s.Pack(o)
@@ -248,11 +248,11 @@ func unite(segments []*Segment, used []bits) ([]Pack, error) {
 }
 
 // renumber returns the ordinals among packs of the packs of s that are used.
-func (s *Segment) renumber(packs []Pack, used bits) ([]uint32, error) {
+func (s *Segment) renumber(packs []Pack, used Bitmap) ([]uint32, error) {
 	ordinals := make([]uint32, s.Packs())
 	next := 0
 	for o := range ordinals {
-		if !used.has(o) {
+		if !used.Has(o) {
 			continue
 		}
 		n, err := s.packName(o)
