@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -119,15 +120,22 @@ func parseHost(s, text string, port bool) (Location, error) {
 			return l, fmt.Errorf("repository address %q: no user before the @", s)
 		}
 	}
+	// No ssh takes a password from here, and the short form would end at the colon.
+	if strings.Contains(l.User, ":") {
+		return Location{}, errors.New("repository address: a user has no colon, and a password can't be given in an address; use an ssh key")
+	}
 	l.Host = text
 	if h, p, err := net.SplitHostPort(text); port && err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 || strconv.FormatUint(n, 10) != p {
 			return l, fmt.Errorf("repository address %q: %q is not a port", s, p)
 		}
+		if strings.HasPrefix(text, "[") && !isAddress(h) {
+			return l, fmt.Errorf("repository address %q: %q is not an address", s, h)
+		}
 		l.Host, l.Port = h, int(n)
 	} else if inner, ok := strings.CutPrefix(text, "["); ok {
-		if l.Host, ok = strings.CutSuffix(inner, "]"); !ok || net.ParseIP(strings.SplitN(l.Host, "%", 2)[0]) == nil {
+		if l.Host, ok = strings.CutSuffix(inner, "]"); !ok || !isAddress(l.Host) {
 			return l, fmt.Errorf("repository address %q: %q is not an address", s, text)
 		}
 	} else if strings.Contains(text, ":") {
@@ -142,6 +150,12 @@ func parseHost(s, text string, port bool) (Location, error) {
 		}
 	}
 	return l, nil
+}
+
+// isAddress reports whether s is an IP address, with or without a zone.
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // checkWord refuses what ssh could take for an option, and what a ProxyCommand
@@ -165,7 +179,9 @@ func (l Location) withPath(s, path string) (Location, error) {
 	if path == "~" {
 		path = "."
 	}
-	path = strings.TrimPrefix(path, "~/")
+	if below, ok := strings.CutPrefix(path, "~/"); ok {
+		path = strings.TrimLeft(below, "/") // ~//x is below the home too
+	}
 	if strings.HasPrefix(path, "~") {
 		return l, fmt.Errorf("repository address %q: another user's home can't be named; give the whole path", s)
 	}

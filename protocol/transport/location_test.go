@@ -28,6 +28,9 @@ func TestParseLocation(t *testing.T) {
 		{"ssh://host/srv/%20", Location{Host: "host", Path: "/srv/%20"}},
 		{"ssh://me@host:2222/srv", Location{User: "me", Host: "host", Port: 2222, Path: "/srv"}},
 		{"ssh://host/~/x", Location{Host: "host", Path: "x"}},
+		{"host:~//x", Location{Host: "host", Path: "x"}},
+		{"ssh://host:22/~//x", Location{Host: "host", Port: 22, Path: "x"}},
+		{"host:/~x", Location{Host: "host", Path: "/~x"}},
 		{"ssh://[::1]:22/x", Location{Host: "::1", Port: 22, Path: "/x"}},
 		{"ssh://[::1]/x", Location{Host: "::1", Path: "/x"}},
 	} {
@@ -48,18 +51,18 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	for _, in := range []string{
 		"", "a\x00b", "-oProxyCommand=x:path", "ssh://-oProxyCommand=x/path", "me@-oProxyCommand=x:p", "-l@host:p", "ssh://-x@host/p",
 		"ho st:p", "$(id):p", "`id`:p", "ssh://a;b/p", "@host:p", "ssh://@host/p", "ssh:///p", ":p", "host:~other/x", "ssh://host/~other",
-		"ssh://host:0/p", "ssh://host:99999/p", "ssh://host:x/p", "ssh://host:022/p", "s3://bucket/x", "http://host/x", "[nonsense]:x", "a'b:p", "a\nb:p",
+		"ssh://host:0/p", "ssh://host:99999/p", "ssh://host:x/p", "ssh://host:022/p", "s3://bucket/x", "http://host/x", "[nonsense]:x", "ssh://[nonsense]:22/x", "ssh://:@0", "ssh://me:secret@host/x", "ssh://host:22/~//~x", "a'b:p", "a\nb:p",
 	} {
 		if got, err := ParseLocation(in); err == nil {
 			t.Errorf("ParseLocation(%q): got %+v, want an error", in, got)
-		} else if strings.Contains(err.Error(), "\n") {
-			t.Errorf("ParseLocation(%q): the error has a line break: %v", in, err)
+		} else if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("ParseLocation(%q): the error has a line break or a password in it: %v", in, err)
 		}
 	}
 }
 
 func FuzzParseLocation(f *testing.F) {
-	for _, s := range []string{"/a", "host:p", "ssh://me@host:22/p", "[::1]:p", "-x:p", "./a:b"} {
+	for _, s := range []string{"/a", "host:p", "ssh://me@host:22/p", "[::1]:p", "-x:p", "./a:b", "ssh://:@0", "ssh://h:22/~//~x", "ssh://[::1%a]:22//x", "h://"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
