@@ -244,7 +244,7 @@ const (
 	// whatever is worth it: that much is copied in a minute.
 	smallTotal = 4 << 30
 	// worthIt is the part of a pack that must be unused for that.
-	worthIt = 100
+	worthIt = 200
 	// autoUnused is what auto leaves unused of what is beyond smallTotal, in
 	// percent: where a pack is rewritten for a twentieth of it, each byte freed
 	// costs no more than twenty copied.

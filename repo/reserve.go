@@ -15,10 +15,12 @@ const (
 	// reserveSize is the least that is kept: enough for forgetting, and for
 	// pruning a small repository.
 	reserveSize = 4 << 20
-	// reserveShare is how many times the index's size is kept beside that. Sorting
-	// and writing the lists of a prune takes less than 96 bytes for each object,
-	// two rows of the index; what they condemn makes the room for a new index.
+	// reserveShare is how many times the index's size is kept, beside reserveBase
+	// for what doesn't grow with it. Sorting and writing the lists of a prune takes
+	// less than 96 bytes for each object, two rows of the index; what they condemn
+	// makes the room for a new index.
 	reserveShare = 2
+	reserveBase  = 2 << 20
 )
 
 // withReserve runs work and, if the disk is full, runs it again with the
@@ -76,13 +78,13 @@ func exceptFull(err error) error {
 
 // wantedReserve is how large the reserve should be now.
 func (r *Repository) wantedReserve() int64 {
-	size := int64(reserveSize)
+	size := int64(reserveBase)
 	if _, cur, err := r.readCurrent(); err == nil {
 		for _, s := range cur.segments {
 			size += reserveShare * int64(s.size)
 		}
 	}
-	return size
+	return max(size, reserveSize)
 }
 
 // writeReserve replaces the reserve by one of that size. The caller holds its

@@ -49,7 +49,7 @@ type setting struct {
 var settingTable = []setting{
 	{settingGrace, "72h", "how long a forgotten snapshot stays in the trash", checkDuration},
 	{settingMaxDeleted, "60%", "share of a client's snapshots that one prune deletes for good without --yes", checkPercent},
-	{settingMaxUnused, auto, "share of packs that may be unused before prune rewrites some; auto: 1% of a pack up to 4 GiB in all, 5% of what is beyond", checkMaxUnused},
+	{settingMaxUnused, auto, "share of packs that may be unused before prune rewrites some; auto: 0.5% of a pack up to 4 GiB in all, 5% of what is beyond", checkMaxUnused},
 	{settingMinAge, "7d", "age below which no policy forgets a snapshot", checkDuration},
 	{settingMinFree, auto, "free space at which uploads stop; auto: the smaller of 5% of the disk and 10G", checkMinFree},
 	{settingFactor, "2.5", "how many times the median week's change makes a week unusual", checkFactor},

@@ -62,7 +62,7 @@ func TestPruneOnFullDisk(t *testing.T) {
 	u := newUpload(60, nil)
 	u.tree = nil
 	var ids []object.ID
-	for range 40 {
+	for range 60 {
 		var refs []object.ID
 		for range 800 {
 			rec := u.Object(object.KindChunk, 40)
@@ -80,7 +80,7 @@ func TestPruneOnFullDisk(t *testing.T) {
 	}
 	st.prune(nil) // makes the reserve as large as it should be
 	e, err := st.r.fs.Stat(reserveName)
-	if err != nil || e.Size < st.r.wantedReserve()/4*3 || st.r.wantedReserve() < reserveSize+2*48*int64(len(u.tree)) {
+	if err != nil || e.Size < st.r.wantedReserve()/4*3 || st.r.wantedReserve() < max(reserveSize, reserveBase+2*48*int64(len(u.tree))) {
 		t.Fatalf("the reserve has %d bytes, want %d: %v", e.Size, st.r.wantedReserve(), err)
 	}
 	st.d.SetCapacity(st.d.Used())
