@@ -77,7 +77,7 @@ func (p *publication) measure(h *head, snap *object.Snapshot) {
 	m := &snap.Measures
 	*m = p.s.sums
 	m.GoneObjects, m.GoneBytes = p.gone.objects, p.gone.bytes
-	m.AllBytes = max(past.all-min(past.all, m.GoneBytes)+m.NewBytes, m.NewBytes)
+	m.AllBytes = max(past.all-min(past.all, m.GoneBytes)+p.gone.added, p.gone.added)
 	snap.Flags |= past.Judge(past.commitOf(snap), p.s.r.thresholds())
 }
 
@@ -96,6 +96,7 @@ func (r *Repository) thresholds() retention.Thresholds {
 // gone is what the snapshot before reaches and the new one doesn't.
 type gone struct {
 	objects, bytes uint64
+	added          uint64 // bytes of the upload's objects that the new one reaches
 }
 
 // weigh counts what is gone, by descending from the previous snapshot's root as
@@ -105,7 +106,15 @@ type gone struct {
 // anew.
 func (p *publication) weigh(ctx context.Context, v *view) error {
 	p.gone = gone{}
-	if p.m.Prev.IsZero() || p.envelope != nil {
+	if p.envelope != nil {
+		return nil
+	}
+	kept, err := p.reach(ctx)
+	if err != nil {
+		return err
+	}
+	defer kept.Close()
+	if p.m.Prev.IsZero() {
 		return nil
 	}
 	prev, err := p.s.r.findSnapshot(p.m.Prev)
@@ -132,7 +141,7 @@ func (p *publication) weigh(ctx context.Context, v *view) error {
 		if err != nil {
 			return errors.Join(err, level.Close())
 		}
-		err = p.weighLevel(ctx, v, level, next, seen)
+		err = p.weighLevel(ctx, v, level, next, seen, kept)
 		if err = errors.Join(err, level.Close()); err != nil {
 			return errors.Join(err, next.Close())
 		}
@@ -149,7 +158,7 @@ func (p *publication) sorter(name string) (*table.Sorter, error) {
 	return s, nil
 }
 
-func (p *publication) weighLevel(ctx context.Context, v *view, level, next, seen *table.Sorter) error {
+func (p *publication) weighLevel(ctx context.Context, v *view, level, next, seen, reached *table.Sorter) error {
 	for row, err := range table.Dedup(level.Rows()) {
 		if err != nil {
 			return storeError("sorting in", p.s.scratch.dir, err)
@@ -158,7 +167,7 @@ func (p *publication) weighLevel(ctx context.Context, v *view, level, next, seen
 			return interrupted(err)
 		}
 		id := object.ID(row)
-		kept, err := p.keeps(id, seen)
+		kept, err := p.keeps(id, seen, reached)
 		if err != nil {
 			return err
 		}
@@ -175,18 +184,82 @@ func (p *publication) weighLevel(ctx context.Context, v *view, level, next, seen
 	return nil
 }
 
-// keeps reports whether the upload refers to id or has it, or whether it was
-// counted already.
-func (p *publication) keeps(id object.ID, seen *table.Sorter) (bool, error) {
-	if id == p.m.Root {
-		return true, nil
-	}
-	for _, s := range []*table.Sorter{seen, p.s.needs} {
+// keeps reports whether the new snapshot reaches id, as far as the upload tells,
+// or whether it was counted already.
+func (p *publication) keeps(id object.ID, seen, reached *table.Sorter) (bool, error) {
+	for _, s := range []*table.Sorter{seen, reached} {
 		if has, err := s.Has(id[:]); err != nil || has {
 			return has, err
 		}
 	}
-	return p.s.stored(id)
+	return false, nil
+}
+
+// reach returns what the new snapshot reaches of the upload, and what that refers
+// to. What a sender has put beside it must not count: by an object that nothing
+// refers to he could make the store believe that he still has everything.
+func (p *publication) reach(ctx context.Context) (reached *table.Sorter, err error) {
+	if reached, err = p.sorter("reached"); err != nil {
+		return nil, err
+	}
+	level, err := p.sorter("reach0")
+	if err == nil {
+		err = level.Add(p.m.Root[:])
+	}
+	for n := 1; err == nil && level.Len() > 0; n++ {
+		var next *table.Sorter
+		if next, err = p.sorter("reach" + strconv.Itoa(n%2)); err != nil {
+			break
+		}
+		err = errors.Join(p.reachLevel(ctx, level, next, reached), level.Close())
+		level = next
+	}
+	if level != nil {
+		err = errors.Join(err, level.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, reached.Close())
+	}
+	return reached, nil
+}
+
+func (p *publication) reachLevel(ctx context.Context, level, next, reached *table.Sorter) error {
+	for row, err := range table.Dedup(level.Rows()) {
+		if err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return interrupted(err)
+		}
+		before, err := reached.Has(row)
+		if err == nil && !before {
+			err = reached.Add(row)
+		}
+		if err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+		l, own, err := p.s.own.Find(object.ID(row))
+		if err != nil {
+			return storeError("sorting in", p.s.scratch.dir, err)
+		}
+		if before || !own {
+			continue
+		}
+		p.gone.added += uint64(l.Length)
+		if !l.Kind.HasRefs() {
+			continue
+		}
+		rec, err := p.s.r.files.Record(l.Pack, l.Type(), l.Offset, l.Length)
+		if err != nil {
+			return storeError("reading", l.Pack.Path(l.Type()), err)
+		}
+		for _, ref := range rec.Refs {
+			if err := next.Add(ref[:]); err != nil {
+				return storeError("sorting in", p.s.scratch.dir, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (p *publication) weighOne(v *view, id object.ID, next *table.Sorter) error {

@@ -359,3 +359,33 @@ func TestPruneLeavesWord(t *testing.T) {
 		t.Errorf("%d steps, %v", steps, err)
 	}
 }
+
+// TestUnusualDespiteJunk is a sender that replaces everything and puts beside it
+// an object that refers to what was there before, and to which nothing refers:
+// that must not pass for keeping it.
+func TestUnusualDespiteJunk(t *testing.T) {
+	for _, junk := range []bool{false, true} {
+		c := newCalendar(t)
+		for range 5 {
+			c.backup(false)
+			c.pass(24 * time.Hour)
+		}
+		before := c.sent[len(c.sent)-1]
+		u := newUpload(100, nil)
+		root := u.Object(object.KindDir, 80)
+		u.tree, u.root = []*object.Record{root}, root.ID
+		if junk {
+			u.tree = append([]*object.Record{u.Object(object.KindDir, 80, before.root)}, u.tree...)
+		}
+		if _, err := u.send(t.Context(), c.Repository); err != nil {
+			t.Fatal(err)
+		}
+		snap, err := c.Snapshot(t.Context(), u.manifest.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := snap.Measures; snap.Flags&object.FlagMostlyOld == 0 || m.GoneBytes == 0 || m.AllBytes >= m.GoneBytes {
+			t.Errorf("junk %v: flags %d, %+v", junk, snap.Flags, m)
+		}
+	}
+}
