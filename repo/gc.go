@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 	"github.com/packnback/packnback/repo/table"
 )
 
@@ -106,7 +107,12 @@ func (p *pruning) run(ctx context.Context) (err error) {
 			err = p.sweepPacks(ctx)
 			swept = begun
 		case cur.lists.condemned != 0 && !p.opt.DryRun:
-			err = p.spare(ctx, cur.generation)
+			if !begun {
+				err = p.stillWhole(ctx)
+			}
+			if err == nil {
+				err = p.spare(ctx, cur.generation)
+			}
 		case begun && !swept: // nothing to delete, but perhaps something to rewrite
 			err = p.sweepPacks(ctx)
 			swept = true
@@ -126,6 +132,29 @@ func (p *pruning) run(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+}
+
+// stillWhole refuses to go on with a list of condemned that was made before
+// this run, unless everything that snapshots need can be read: a repair makes
+// such a list of a repository in which something is missing, and what that needs
+// is on it. What is still in the trash after its grace doesn't count, or there
+// would be no way out.
+func (p *pruning) stillWhole(ctx context.Context) error {
+	if err := p.findExpired(ctx); err != nil {
+		return err
+	}
+	ids, err := p.r.rootSnapshots(true, p.expired) // before the view, which has all they need
+	if err != nil {
+		return err
+	}
+	v, err := p.r.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	p.say("marking what snapshots need")
+	_, err = p.markSnapshots(ctx, v, func(pack.Name) bool { return false }, ids)
+	return err
 }
 
 func (p *pruning) current() (*current, error) {
@@ -150,15 +179,16 @@ func (p *pruning) begin(ctx context.Context) error {
 		return err
 	}
 	defer s.v.release()
-	if !p.opt.DryRun {
-		if err := p.removeStrays(); err != nil {
-			return err
-		}
-	}
 	p.say("marking what snapshots need")
 	m, err := p.mark(ctx, s)
 	if err != nil {
 		return err
+	}
+	// Not before: where CURRENT is older than the snapshots, these packs are theirs.
+	if !p.opt.DryRun {
+		if err := p.removeStrays(); err != nil {
+			return err
+		}
 	}
 	if p.opt.DryRun {
 		return p.estimate(m)

@@ -4,23 +4,34 @@ import (
 	"context"
 
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 )
 
 // mark is step 2: first what snapshots need, of which nothing may be missing,
 // then what uploads rely on.
 func (p *pruning) mark(ctx context.Context, s *started) (*marker, error) {
+	m, err := p.markSnapshots(ctx, s.v, s.names, s.snapshots)
+	if err != nil {
+		return nil, err
+	}
+	return m, p.markUploads(ctx, s, m)
+}
+
+// markSnapshots marks what snapshots need, in packs that outside doesn't name. It
+// refuses where something is missing or can't be read.
+func (p *pruning) markSnapshots(ctx context.Context, v *view, outside func(pack.Name) bool, ids []object.ID) (*marker, error) {
 	lost := 0
 	var example object.ID
-	m, err := newMarker(s.v, func(id, _ object.ID) { lost, example = lost+1, id })
+	m, err := newMarker(v, func(id, _ object.ID) { lost, example = lost+1, id })
 	if err != nil {
 		return nil, err
 	}
 	for i := range m.packs {
-		if s.names(m.packs[i].Name) {
+		if outside(m.packs[i].Name) {
 			m.packs[i].outside, m.outside = true, true
 		}
 	}
-	for _, id := range s.snapshots {
+	for _, id := range ids {
 		// markSnapshot passes over what can't be read; here that would make
 		// garbage of all it needs.
 		if _, err := p.r.findSnapshot(id); err != nil {
@@ -36,10 +47,7 @@ func (p *pruning) mark(ctx context.Context, s *started) (*marker, error) {
 	if lost > 0 {
 		return nil, object.CodeDamaged.Errorf("%d objects that snapshots need are missing (%s among them), so it can't be told what else they need; nothing was deleted; `packnback check` names the snapshots: forget those, and they no longer count once their grace is over", lost, example.Short())
 	}
-	if err := p.unreadable(m); err != nil {
-		return nil, err
-	}
-	return m, p.markUploads(ctx, s, m)
+	return m, p.unreadable(m)
 }
 
 // markUploads marks what uploads rely on. It spares refused commits: each checks

@@ -102,22 +102,37 @@ func (m *marker) packOf(position int) (*markedPack, error) {
 	return &m.packs[m.places[i][ordinal]], nil
 }
 
-// mark marks the object id, at its best location.
+// mark marks the object id, at its best location, and of a chunk or bundle the
+// key object. A loop, because a hostile sender may name a chunk where a key
+// object belongs, and another one there, without end.
 func (m *marker) mark(id, by object.ID) error {
+	for !id.IsZero() {
+		key, err := m.markOne(id, by)
+		if err != nil {
+			return err
+		}
+		id, by = key, id
+	}
+	return nil
+}
+
+// markOne marks the object id and returns what is to be marked next: zero when
+// there is nothing.
+func (m *marker) markOne(id, by object.ID) (key object.ID, err error) {
 	var few [4]index.Found
 	found, err := m.v.find(few[:0], id)
 	if err != nil {
-		return err
+		return key, err
 	}
 	if len(found) == 0 {
 		m.missing(id, by)
-		return nil
+		return key, nil
 	}
 	best, worst := found[0], quarantined+1
 	for _, f := range found {
 		c, err := m.v.condition(f.Location)
 		if err != nil {
-			return err
+			return key, err
 		}
 		if c >= worst {
 			continue
@@ -125,7 +140,7 @@ func (m *marker) mark(id, by object.ID) error {
 		if m.outside {
 			p, err := m.packOf(f.Position)
 			if err != nil {
-				return err
+				return key, err
 			}
 			if p.outside {
 				continue
@@ -134,45 +149,44 @@ func (m *marker) mark(id, by object.ID) error {
 		best, worst = f, c
 	}
 	if worst > quarantined {
-		return nil // all of them are outside
+		return key, nil // all of them are outside
 	}
 	if m.reached.Has(best.Position) {
-		return nil
+		return key, nil
 	}
 	m.reached.Put(best.Position)
 	if best.Type() == pack.Data {
-		return m.markKey(best.Position, id)
+		return m.keyOf(best.Position)
 	}
 	p, err := m.packOf(best.Position)
 	if err != nil {
-		return err
+		return key, err
 	}
 	p.pending++
-	return nil
+	return key, nil
 }
 
-// markKey marks the only thing that a chunk or bundle refers to, from what the
-// index says of it.
-func (m *marker) markKey(position int, by object.ID) error {
+// keyOf returns the only thing that a chunk or bundle refers to, from what the
+// index says of it; zero when that was marked.
+func (m *marker) keyOf(position int) (key object.ID, err error) {
 	m.expanded.Put(position)
 	i, row, err := m.segmentOf(position)
 	if err != nil {
-		return err
+		return key, err
 	}
 	seg := m.v.set.Segments()[i]
 	ordinal, ok, err := seg.KeyOf(row)
 	if err != nil {
-		return damaged(seg.Name(), err, repairCommand)
+		return key, damaged(seg.Name(), err, repairCommand)
 	}
 	if !ok || m.keys[i].Has(ordinal) {
-		return nil
+		return key, nil
 	}
 	m.keys[i].Put(ordinal)
-	key, err := seg.Key(ordinal)
-	if err != nil {
-		return damaged(seg.Name(), err, repairCommand)
+	if key, err = seg.Key(ordinal); err != nil {
+		return key, damaged(seg.Name(), err, repairCommand)
 	}
-	return m.mark(key, by)
+	return key, nil
 }
 
 // run marks everything that is reachable from what was marked so far. Objects

@@ -75,8 +75,12 @@ func (rp *repairer) markRoots(m *marker, roots *table.Sorter) error {
 			if err != nil {
 				continue
 			}
-			if err := roots.Add(id[:]); err != nil {
-				return storeError("sorting in", rp.scratch.dir, err)
+			// One that can't be read marks nothing; as it is no part of R3 then, a
+			// prune spares what it needs when its file was put back, or refuses.
+			if _, err := rp.r.findSnapshot(id); err == nil {
+				if err := roots.Add(id[:]); err != nil {
+					return storeError("sorting in", rp.scratch.dir, err)
+				}
 			}
 			if err := m.markSnapshot(id); err != nil {
 				return err
