@@ -51,7 +51,7 @@ func (r *Repository) Forget(ctx context.Context, ids []object.ID, opt ForgetOpti
 	if opt.DryRun {
 		return nil
 	}
-	return r.withReserve(func() error { return r.forgetAll(ctx, ids) })
+	return r.forgetAll(ctx, ids)
 }
 
 // chain names a client and job.
@@ -89,13 +89,17 @@ func (r *Repository) checkBrake(s, unusual *object.Snapshot) error {
 	return object.CodeBraked.Errorf("snapshot %s is kept because of snapshot %s, which is unusual; look at that one, then run `packnback acknowledge %s`, or use --ignore-unusual", s.ID().Short(), unusual.ID().Short(), unusual.ID().Short())
 }
 
+// forgetAll forgets one after the other. On a full disk it goes on with the one
+// that didn't fit: those before it are in the trash and would not be found again.
 func (r *Repository) forgetAll(ctx context.Context, ids []object.ID) error {
-	for _, id := range ids {
-		if err := r.forgetOne(ctx, id); err != nil {
-			return err
+	return r.withReserve(func() error {
+		for ; len(ids) > 0; ids = ids[1:] {
+			if err := r.forgetOne(ctx, ids[0]); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return r.syncDirs("snapshots")
+	})
 }
 
 // forgetOne gives a snapshot a durable place in the trash before it takes the
@@ -108,7 +112,8 @@ func (r *Repository) forgetOne(ctx context.Context, id object.ID) error {
 	})
 }
 
-// move puts the changed snapshot s into another folder.
+// move puts the changed snapshot s into another folder. That it has left the old
+// one is not durable yet.
 func (r *Repository) move(s *object.Snapshot, from, to string) error {
 	if err := r.replaceFile(snapshotName(to, s.ID()), s.Append(nil)); err != nil {
 		return err
@@ -117,7 +122,7 @@ func (r *Repository) move(s *object.Snapshot, from, to string) error {
 	if err := r.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return storeError("removing", name, err)
 	}
-	return syncDir(r.fs, from)
+	return nil
 }
 
 // withSnapshot calls change with a snapshot of a folder, under gc.lock and the
@@ -161,21 +166,21 @@ func (r *Repository) Trash(ctx context.Context, yield func(*object.Snapshot) err
 // Unforget brings a snapshot back from the trash. CodeNotFound says that it
 // isn't there (any more).
 func (r *Repository) Unforget(ctx context.Context, id object.ID) error {
+	moved := false
 	return r.withReserve(func() error {
-		for try := 0; ; try++ {
+		for try := 0; !moved; try++ {
 			generation, err := r.checkWhole(ctx, id)
 			if err != nil {
 				return err
 			}
-			again := false
 			err = r.withSnapshot(ctx, "trash", id, func(s *object.Snapshot) error {
 				_, cur, err := r.readCurrent()
 				if err != nil {
 					return err
 				}
 				if cur.generation != generation {
-					if again = try < maxRechecks; again {
-						return nil
+					if try < maxRechecks {
+						return nil // look again without the lock
 					}
 					if _, err := r.checkWhole(ctx, id); err != nil {
 						return err
@@ -183,12 +188,15 @@ func (r *Repository) Unforget(ctx context.Context, id object.ID) error {
 				}
 				s.Flags &^= object.FlagForgotten
 				s.Forgotten = 0
-				return r.move(s, "trash", "snapshots")
+				err = r.move(s, "trash", "snapshots")
+				moved = err == nil
+				return err
 			})
-			if err != nil || !again {
+			if err != nil {
 				return err
 			}
 		}
+		return r.syncDirs("trash")
 	})
 }
 
@@ -267,7 +275,7 @@ func (r *Repository) ApplyPolicy(ctx context.Context, policy func(client, job st
 	if opt.DryRun {
 		return groups, nil
 	}
-	return groups, r.withReserve(func() error { return r.forgetAll(ctx, ids) })
+	return groups, r.forgetAll(ctx, ids)
 }
 
 // decide asks the policy about every live snapshot. It holds some hundred bytes

@@ -24,7 +24,8 @@ const (
 )
 
 // withReserve runs work and, if the disk is full, runs it again with the
-// reserve given up, which is made anew afterwards if there is room.
+// reserve given up, which is made anew afterwards if there is room. So work must
+// go on where it was, whatever it has done already.
 func (r *Repository) withReserve(work func() error) error {
 	err := work()
 	if !errors.Is(err, object.CodeNoSpace) && !errors.Is(err, syscall.ENOSPC) {

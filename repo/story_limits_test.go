@@ -135,6 +135,48 @@ func TestBoundedUnderLock(t *testing.T) {
 	st.end(nil, st.kept[len(st.kept)-1])
 }
 
+// TestForgetOnFullDisk fails each call of a forget of two snapshots, and of
+// bringing them back, once as a full disk does: with the reserve given up it
+// goes on where it was.
+func TestForgetOnFullDisk(t *testing.T) {
+	for n := 1; ; n++ {
+		st := newStory(t)
+		u := newUpload(60, nil)
+		if _, err := u.send(st.ctx, st.r); err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		st.d.Fail(func(op crashdisk.Op) error {
+			if !op.Kind.Changes() {
+				return nil
+			}
+			if count++; count == n {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		ids := []object.ID{st.kept[0].manifest.ID(), u.manifest.ID()}
+		if err := st.r.Forget(st.ctx, ids, ForgetOptions{IgnoreUnusual: true}); err != nil {
+			t.Fatalf("call %d: forget: %v", n, err)
+		}
+		for _, id := range ids {
+			if there, err := exists(st.r.fs, snapshotName("trash", id)); err != nil || !there {
+				t.Fatalf("call %d: snapshot %s is not in the trash: %v", n, id.Short(), err)
+			}
+			if err := st.r.Unforget(st.ctx, id); err != nil {
+				t.Fatalf("call %d: unforget: %v", n, err)
+			}
+		}
+		st.d.Fail(nil)
+		if err := wantTrees(st.process(), st.kept[0], u); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+		if count < n {
+			return
+		}
+	}
+}
+
 // TestPruneAtMinFree stops an upload before the disk is full, and lets a prune work.
 func TestPruneAtMinFree(t *testing.T) {
 	st := newStory(t)
