@@ -20,6 +20,7 @@ const descendMemory = 1 << 20
 type closure struct {
 	s       *Session
 	v       *view
+	suspect bool          // a repair had put something aside by the time of v; only a replica's session asks
 	waning  *table.Sorter // ids to look below: only at condemned locations, or met by a replica's session; nil: none
 	sorters int
 	missing object.MissingError
@@ -31,7 +32,15 @@ type closure struct {
 // is out of date.
 func (s *Session) checkClosure(ctx context.Context, v *view, m *object.Manifest) error {
 	c := &closure{s: s, v: v}
-	err := c.run(ctx, m)
+	var err error
+	if s.req.Replica {
+		// What was so when the session opened is too old. A repair puts something
+		// aside before it publishes, so this is no older than v.
+		if c.suspect, err = s.r.repaired(); err != nil {
+			return err
+		}
+	}
+	err = c.run(ctx, m)
 	if c.waning != nil {
 		err = errors.Join(err, c.waning.Close())
 	}
@@ -139,7 +148,7 @@ func (c *closure) look(id object.ID) error {
 // doubts reports whether what is live may all the same have holes below it, for
 // a session that must not rely on that: it copies to a replica.
 func (c *closure) doubts() bool {
-	return c.s.req.Replica && (c.s.suspect || c.v.quarantine != nil)
+	return c.s.req.Replica && (c.suspect || c.v.quarantine != nil)
 }
 
 // goesBelow reports whether the descent of a replica's session must look below

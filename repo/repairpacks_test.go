@@ -2,7 +2,9 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,4 +128,49 @@ func healed(t *testing.T, r *Repository, committed []*upload, lost map[object.ID
 	for _, p := range problems(t, r) {
 		t.Errorf("after everything was put again: %+v", p)
 	}
+}
+
+// TestRepairWhileCopying loses something that is deep below what a copy relies
+// on, in a repair that begins and ends while its session is open: the copy is
+// told what is missing, and puts that.
+func TestRepairWhileCopying(t *testing.T) {
+	c := newCopying(t, 2)
+	first, second := c.uploads[0], c.uploads[1]
+	if err := c.replicate(c.to, first); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.to.OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default", Replica: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := first.tree[0]
+	other := c.process()
+	found, err := other.mustFind(t, lost.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(b []byte) []byte { b[int(found.Offset)+object.HeaderSize+30] ^= 4; return b }
+	if err := c.d.Corrupt(found.Pack.Path(found.Type()), flip); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.RepairPacks(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.replicateIn(t.Context(), s, second)
+	var missing *object.MissingError
+	if !errors.As(err, &missing) || !slices.Equal(missing.IDs, []object.ID{lost.ID}) {
+		t.Fatalf("commit: got %v, want that %s is missing", err, lost.ID.Short())
+	}
+	for _, rec := range []*object.Record{first.Metadata, first.Content, lost} {
+		if err := s.Put(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.CommitReplica(t.Context(), c.snapshot(second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	c.wantCopies(c.to, first, second)
 }
