@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,5 +125,40 @@ func TestUnitsCallCommands(t *testing.T) {
 		if _, err := arrange(app, strings.Fields(line)); err != nil {
 			t.Errorf("%s: packnback %s: %v", name, line, err)
 		}
+	}
+}
+
+// TestSenderUnitHidesNothing holds that the unit of the sender has no directive
+// that puts something else in the place of files. What is hidden is missing in
+// every snapshot, and nothing says so: a folder looks empty, or is another file
+// system, on which the backup doesn't go.
+func TestSenderUnitHidesNothing(t *testing.T) {
+	text, err := os.ReadFile("../../scripts/systemd/packnback-backup.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hiding := map[string][]string{ // which values are harmless
+		"PrivateTmp": {"no"}, "PrivateDevices": {"no"}, "PrivateUsers": {"no"}, "PrivateMounts": {"no"}, "DynamicUser": {"no"},
+		"ProtectKernelModules": {"no"}, "ProtectHome": {"no", "read-only"}, "ProtectProc": {"default"}, "ProcSubset": {"all"},
+		"InaccessiblePaths": nil, "TemporaryFileSystem": nil, "BindPaths": nil, "BindReadOnlyPaths": nil,
+		"RootDirectory": nil, "RootImage": nil, "MountImages": nil, "ExtensionImages": nil, "ExtensionDirectories": nil,
+	}
+	directives := 0
+	for line := range strings.Lines(string(text)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		directives++
+		if harmless, hides := hiding[name]; hides && !slices.Contains(harmless, value) {
+			t.Errorf("%s=%s hides files from the backup", name, value)
+		}
+	}
+	if directives < 20 {
+		t.Errorf("found %d directives; this is not the unit that was meant", directives)
+	}
+	// All but the unit's own folders is read-only, /tmp too.
+	if want := "TMPDIR=/var/cache/packnback"; !strings.Contains(string(text), want) {
+		t.Errorf("the unit doesn't set %s", want)
 	}
 }
