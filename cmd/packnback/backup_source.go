@@ -113,6 +113,15 @@ func (p *program) backupStream(c *cli.Context) (*backupInput, error) {
 	case !fromCommand && len(words) > 0:
 		return nil, usageErrorf("backup: --stdin takes no operands; a command goes with --stdin-from-command")
 	}
+	for _, list := range []string{"files-from", "files-from-verbatim", "files-from-raw"} {
+		if c.IsSet(list) {
+			stream := "stdin"
+			if fromCommand {
+				stream = "stdin-from-command"
+			}
+			return nil, usageErrorf("backup: --%s doesn't go with --%s: a stream is all that its snapshot holds", list, stream)
+		}
+	}
 	if _, err := sender.Stream(name, p.env.Stdin, nil); err != nil {
 		return nil, usageErrorf("backup: %v", err)
 	}
