@@ -57,11 +57,28 @@ func (p *program) authorize(c *cli.Context, file string) error {
 		return usageErrorf("%v", err)
 	}
 	p.doubts(c, opt)
-	if !c.Bool("install") {
+	told := authorized{MessageType: "authorized", Client: opt.Client, Fingerprint: key.Fingerprint(), Line: line}
+	if c.Bool("install") {
+		if err := p.install(key, &told); err != nil {
+			return err
+		}
+	} else {
 		p.ui.Printf("%s\n", line)
-		return nil
 	}
-	return p.install(key, line)
+	if p.ui.JSON {
+		p.ui.PrintJSON(told)
+	}
+	return nil
+}
+
+// authorized is authorize --json.
+type authorized struct {
+	MessageType string `json:"message_type"`
+	Client      string `json:"client"`
+	Fingerprint string `json:"fingerprint"`
+	Line        string `json:"line"`
+	Installed   string `json:"installed,omitempty"` // the file that has the line
+	Added       *bool  `json:"added,omitempty"`     // false when it was there already
 }
 
 // localFolder returns the absolute path of the repository, which must be on
@@ -151,13 +168,13 @@ func (p *program) doubts(c *cli.Context, opt server.Options) {
 	}
 }
 
-// install adds line to the user's authorized_keys.
-func (p *program) install(key *authorize.Key, line string) error {
+// install adds the line to the user's authorized_keys, and tells where it is.
+func (p *program) install(key *authorize.Key, told *authorized) error {
 	home, err := p.env.Home()
 	if err != nil {
 		return err
 	}
-	changed, err := authorize.Install(home, key, line)
+	changed, err := authorize.Install(home, key, told.Line)
 	var already *authorize.AlreadyError
 	if errors.As(err, &already) {
 		return withHint(err, "remove that line if it is out of date, then run this again")
@@ -165,7 +182,8 @@ func (p *program) install(key *authorize.Key, line string) error {
 	if err != nil {
 		return err
 	}
-	where := ui.Quote(filepath.Join(home, ".ssh", "authorized_keys"))
+	told.Installed, told.Added = filepath.Join(home, ".ssh", "authorized_keys"), &changed
+	where := ui.Quote(told.Installed)
 	if !changed {
 		p.ui.Remarkf("the line for %s is in %s already", key.Fingerprint(), where)
 		return nil
