@@ -138,6 +138,10 @@ func (r *copyRun) carryOut(ctx context.Context, c *copier.Copier, choice copier.
 	if err != nil {
 		return err
 	}
+	if plan.Chains == 0 && len(r.snaps) == 0 && r.only != (view.Narrow{}) {
+		// No failure: a timer may be there before the client's first backup.
+		r.warnf("%v", noMatch(r.only))
+	}
 	if r.dryRun {
 		return r.finish(c, plan)
 	}

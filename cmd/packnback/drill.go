@@ -66,7 +66,11 @@ func (d *drill) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 && d.findings == 0 {
+	switch {
+	case len(list) > 0 || d.findings > 0:
+	case d.only != view.Narrow{}:
+		return noMatch(d.only)
+	default:
 		return withHint(errors.New("there is no snapshot to try"), "packnback snapshots lists what there is")
 	}
 	progress := d.ui.Progress("drilling", d.status)

@@ -63,6 +63,19 @@ func narrow(c *cli.Context) (view.Narrow, error) {
 	return n, nil
 }
 
+// noMatch is the error of a command for which the flags of narrowFlags leave
+// nothing: with a name that was mistyped it must not look as if all were well.
+func noMatch(only view.Narrow) error {
+	text := "no snapshot matches"
+	if only.Client != "" {
+		text += " --client " + only.Client
+	}
+	if only.Job != "" {
+		text += " --job " + only.Job
+	}
+	return withHint(errors.New(text), "packnback snapshots lists what there is")
+}
+
 // maxSealedHeld bounds the bytes of sealed parts that a listing holds at once.
 // Those beyond are asked for again one by one.
 const maxSealedHeld = 32 << 20

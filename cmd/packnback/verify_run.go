@@ -55,6 +55,9 @@ func (v *verification) run(ctx context.Context, sel *view.Selector, all bool) er
 		if list, err = v.listed(ctx, all); err != nil {
 			return err
 		}
+		if len(list) == 0 && v.findings == 0 && v.only != (view.Narrow{}) {
+			return noMatch(v.only)
+		}
 	}
 	progress := v.ui.Progress("verifying", v.status)
 	err := v.each(ctx, list)

@@ -20,6 +20,7 @@ type Choice struct {
 type Plan struct {
 	Jobs    []*Job
 	Present int // snapshots of the choice that the replica has
+	Chains  int // clients and jobs of the source that Choice.Only allows
 }
 
 // Job is what is to be done for one client and job.
@@ -102,7 +103,7 @@ func (c *Copier) Plan(ctx context.Context, choice Choice) (*Plan, error) {
 			return nil, fmt.Errorf("reading the chains of the replica: %w", err)
 		}
 	}
-	p := new(Plan)
+	p := &Plan{Chains: len(ch.source)}
 	for n, snaps := range ch.source {
 		if !ch.concerns(snaps) {
 			continue
