@@ -224,19 +224,20 @@ func (r *forgetRun) forget(ctx context.Context, s store) error {
 		}
 		r.remarkForgotten(ctx, s, summary)
 	}
+	var pruneErr error
 	if r.prune {
 		result, err := r.runPrune(ctx, s, repo.PruneOptions{DryRun: r.DryRun, TrustClock: r.TrustClock})
-		if err != nil {
-			return err
-		}
-		if !r.ui.JSON {
+		switch {
+		case err != nil:
+			pruneErr = err // what was forgotten is in the trash all the same
+		case r.ui.JSON:
+			summary.Prune = newPruneSummary(result, r.DryRun)
+		default:
 			r.printPrune(result, r.DryRun)
-			return nil
 		}
-		summary.Prune = newPruneSummary(result, r.DryRun)
 	}
 	if r.ui.JSON {
 		r.ui.PrintJSON(summary)
 	}
-	return nil
+	return pruneErr
 }

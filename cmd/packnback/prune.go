@@ -121,6 +121,9 @@ func (p *program) prune(ctx context.Context, s store, opt repo.PruneOptions, pol
 		p.remarkPolicies(forgotten)
 	}
 	result, err := p.runPrune(ctx, s, opt)
+	if err != nil && p.ui.JSON && forgotten != nil {
+		p.ui.PrintJSON(forgotten) // it is in the trash all the same
+	}
 	if err != nil {
 		return err
 	}
