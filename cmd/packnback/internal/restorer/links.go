@@ -126,6 +126,9 @@ func (w *writer) link(root *folder, path string, d *folder, e *tree.Entry) error
 			if old != nil && old.Ino == st.Ino && old.Dev == st.Dev {
 				return nil
 			}
+			if err := w.opt.clearWay(d, dir, e.Name, old); err != nil {
+				return err
+			}
 			err = w.linkNew(from, first, dir, e, old)
 			if err == unix.EPERM || err == unix.EMLINK || err == unix.EXDEV || err == unix.EOPNOTSUPP {
 				return w.copy(from, first, d, e) // there are no hard links, or no more of them
@@ -167,9 +170,6 @@ func (w *writer) copy(from int, first string, d *folder, e *tree.Entry) error {
 }
 
 func (w *writer) linkNew(from int, first string, dir int, e *tree.Entry, old *unix.Stat_t) error {
-	if err := w.opt.clearWay(dir, e.Name, old); err != nil {
-		return err
-	}
 	name := e.Name
 	if old != nil {
 		name = w.tempName()

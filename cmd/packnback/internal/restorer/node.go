@@ -23,7 +23,7 @@ func (w *writer) node(d *folder, e *tree.Entry) error {
 		if err != nil {
 			return err
 		}
-		if err := w.opt.clearWay(dir, e.Name, old); err != nil {
+		if err := w.opt.clearWay(d, dir, e.Name, old); err != nil {
 			return err
 		}
 		name := e.Name

@@ -139,8 +139,12 @@ func readNames(fd, n int) ([]string, error) {
 	return names, err
 }
 
-// removeAll removes name in the folder dir, and if it is a folder, everything
-// in it. It follows no symlink and does not descend into another file system.
+// errMounted says that a folder is not removed because of what is mounted.
+var errMounted = errors.New("something is mounted on it or in it, which --delete leaves alone")
+
+// removeAll removes name in the folder dir, which is on the device dev, and if
+// it is a folder, everything in it. It follows no symlink, and neither enters
+// nor removes a mount point.
 func removeAll(dir int, name string, dev uint64) error {
 	err := unix.Unlinkat(dir, name, 0)
 	if err != unix.EISDIR && err != unix.EPERM {
@@ -151,19 +155,46 @@ func removeAll(dir int, name string, dev uint64) error {
 		return err
 	}
 	if st.Dev != dev {
-		return errors.New("removing a folder: another file system is mounted there")
+		return errMounted
 	}
 	fd, err := openFolder(dir, name)
 	if err != nil {
 		return err
 	}
-	err = eachName(fd, func(inner string) (bool, error) {
-		err := removeAll(fd, inner, dev)
-		return err == nil, err
-	})
+	if err = notMounted(fd, dev); err == nil {
+		err = eachName(fd, func(inner string) (bool, error) {
+			err := removeAll(fd, inner, dev)
+			return err == nil, err
+		})
+	}
 	unix.Close(fd)
 	if err != nil {
 		return err
 	}
 	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// notMounted returns errMounted if the open folder fd, which was reached from a
+// folder on the device dev, is where something is mounted. Another folder of the
+// same file system has the same device; that it is mounted there is said by
+// Linux 5.8 and later.
+func notMounted(fd int, dev uint64) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Dev != dev {
+		return errMounted
+	}
+	var stx unix.Statx_t
+	switch err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &stx); {
+	case err == unix.ENOSYS || err == unix.EPERM: // an old kernel, or a sandbox that knows no statx
+		return nil
+	case err != nil:
+		return err
+	}
+	if stx.Attributes&stx.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return errMounted
+	}
+	return nil
 }

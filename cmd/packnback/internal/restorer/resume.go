@@ -116,14 +116,14 @@ func readlink(fd int, name string, n int) (string, error) {
 	return string(b[:k]), nil
 }
 
-// clearWay removes what stands in the way of something that is no folder (or
-// of a folder that is to be made) where a rename would not replace it.
-func (o *Options) clearWay(fd int, name string, st *unix.Stat_t) error {
+// clearWay removes what stands in the way of something that is no folder where
+// a rename would not replace it: the folder name in d, which is open as fd.
+func (o *Options) clearWay(d *folder, fd int, name string, st *unix.Stat_t) error {
 	if st == nil || typeOf(st) != tree.TypeDir {
 		return nil // replaced by the rename
 	}
 	if o.Delete {
-		return removeAll(fd, name, st.Dev)
+		return removeAll(fd, name, d.dev) // st.Dev may be that of a file system mounted on it
 	}
 	err := unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
 	if err == unix.ENOTEMPTY || err == unix.EEXIST {

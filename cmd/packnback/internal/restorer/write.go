@@ -271,7 +271,7 @@ func (w *writer) name(f *file, dir int) error {
 	}
 	err := unix.Renameat(dir, f.temp, dir, f.entry.Name)
 	if err == unix.EISDIR {
-		if err = w.removeFolder(dir, f.entry.Name); err == nil {
+		if err = w.removeFolder(f.dir, dir, f.entry.Name); err == nil {
 			err = unix.Renameat(dir, f.temp, dir, f.entry.Name)
 		}
 	}
@@ -281,12 +281,12 @@ func (w *writer) name(f *file, dir int) error {
 	return err
 }
 
-func (w *writer) removeFolder(dir int, name string) error {
+func (w *writer) removeFolder(d *folder, dir int, name string) error {
 	st, err := stat(dir, name)
 	if err != nil {
 		return err
 	}
-	return w.opt.clearWay(dir, name, st)
+	return w.opt.clearWay(d, dir, name, st)
 }
 
 // linkOpen gives an inode without a name one.
