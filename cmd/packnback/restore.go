@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -62,10 +63,29 @@ func (p *program) restoreOptions(c *cli.Context) (restorer.Options, error) {
 	if opt.Select, opt.Sparsely, err = p.selection(c); err != nil {
 		return opt, err
 	}
-	if abs, err := filepath.Abs(target); err != nil || (abs == "/" && opt.Delete && opt.Select == nil) {
+	if opt.Delete && !includes(c) && isRoot(target) {
 		return opt, withHint(usageErrorf("restore: --delete in / would remove whatever was not backed up"), "say what to restore with --include")
 	}
 	return opt, nil
+}
+
+// isRoot reports whether target is the root folder, by this or another name.
+// When that can't be told it is.
+func isRoot(target string) bool {
+	root, err := os.Stat("/")
+	if err != nil {
+		return true
+	}
+	abs, err := filepath.Abs(target)
+	if err != nil || abs == "/" {
+		return true
+	}
+	for _, name := range []string{target, abs} { // they differ where a folder before ".." is yet to be made
+		if info, err := os.Stat(name); err == nil && os.SameFile(info, root) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reading) restore(ctx context.Context, sel view.Selector, target string, opt restorer.Options) error {

@@ -24,6 +24,11 @@ func selectFlags() []cli.Flag {
 	}
 }
 
+// includes reports whether flags of selectFlags say what to include.
+func includes(c *cli.Context) bool {
+	return slices.ContainsFunc([]string{"include", "iinclude", "include-file", "iinclude-file"}, c.IsSet)
+}
+
 // selection reads the flags of selectFlags. Without any the function is nil.
 // sparse reports whether the patterns lead straight to few folders.
 func (p *program) selection(c *cli.Context) (selects func(path string) (selected, below bool), sparse bool, err error) {
