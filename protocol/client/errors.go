@@ -62,21 +62,25 @@ func (c *Conn) greeted() (*protocol.Welcome, error) {
 	if err != nil || string(b[:]) != protocol.Preamble {
 		return nil, c.noise(b[:n], err)
 	}
-	h, payload, err := c.frame()
-	if err != nil {
-		return nil, err
-	}
-	switch h.Type {
-	case protocol.TypeWelcome:
-		return protocol.UnmarshalWelcome(payload)
-	case protocol.TypeError:
-		m, err := protocol.UnmarshalError(payload)
+	for {
+		h, payload, err := c.frame()
 		if err != nil {
 			return nil, err
 		}
-		return nil, m.Err()
+		switch h.Type {
+		case protocol.TypeStoreAlive: // it needs long to open its repository
+		case protocol.TypeWelcome:
+			return protocol.UnmarshalWelcome(payload)
+		case protocol.TypeError:
+			m, err := protocol.UnmarshalError(payload)
+			if err != nil {
+				return nil, err
+			}
+			return nil, m.Err()
+		default:
+			return nil, fmt.Errorf("%w message: %s instead of Welcome", object.ErrMalformed, h.Type)
+		}
 	}
-	return nil, fmt.Errorf("%w message: %s instead of Welcome", object.ErrMalformed, h.Type)
 }
 
 // noise describes bytes that are not the preamble, with what else has come.
