@@ -48,10 +48,12 @@ const (
 )
 
 // Times after which a silent side says that it is there, and a client takes a
-// silent store for dead. The store's own limit is set by its administrator.
+// silent store for dead. The store's own limit is set by its administrator. How
+// long a store may take for Welcome is longer, because ssh has to log in first.
 const (
-	AliveInterval  = 15 * time.Second
-	ClientPatience = 3 * time.Minute
+	AliveInterval   = 15 * time.Second
+	ClientPatience  = 3 * time.Minute
+	WelcomePatience = 10 * time.Minute
 )
 
 const number = 4 // length of a request number

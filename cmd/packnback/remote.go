@@ -82,6 +82,9 @@ func (p *program) dial(ctx context.Context, at transport.Location) (*client.Conn
 	}
 	greeting := client.Greeting{Path: at.Path, Program: buildVersion(), Open: p.ahead}
 	p.ahead = nil // the next connection of this run won't begin with the same
+	if p.env.Attended() {
+		greeting.Patience = -1 // whoever is typing for ssh can break it off
+	}
 	return client.Connect(ctx, link, greeting)
 }
 

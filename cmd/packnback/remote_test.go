@@ -3,10 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/packnback/packnback/protocol/client"
 	"github.com/packnback/packnback/protocol/server"
@@ -57,6 +63,43 @@ func (d *dialer) connect() *remoteStore {
 		d.t.Fatal(err)
 	}
 	return &remoteStore{dial: d.dial, id: conn.ID(), conn: conn}
+}
+
+// TestASilentFarSideIsEnded starts something in ssh's place that takes what it
+// gets and says nothing: it is given up, and its process is gone.
+func TestASilentFarSideIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	fifo, program := filepath.Join(dir, "pid"), filepath.Join(dir, "ssh")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\necho $$ >%s\nexec cat >/dev/null\n", fifo)
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link, err := transport.Dial(t.Context(), transport.Location{Host: "store"}, transport.Options{Command: program, Getenv: os.Getenv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Connect(t.Context(), link, client.Greeting{Patience: time.Millisecond})
+	var silent *client.SilenceError
+	if !errors.As(err, &silent) {
+		t.Errorf("got %v, want a *client.SilenceError", err)
+	}
+	if hint := hintFor(err); !strings.Contains(hint, "BatchMode") {
+		t.Errorf("the hint is %q", hint)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("its process: %v, want it gone", err)
+	}
 }
 
 func TestRemoteStoreReconnects(t *testing.T) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,11 @@ type Greeting struct {
 	// Open, if it isn't nil, is sent right behind the greeting, which saves a round
 	// trip if the first OpenSession is to open just that. Its number is ignored.
 	Open *protocol.Open
+
+	// Patience is how long the store may take for its answer, with all that comes
+	// before it; 0: protocol.WelcomePatience, below 0: as long as it likes, because
+	// somebody may have to type a passphrase first.
+	Patience time.Duration
 }
 
 // explainer is a transport that knows more about why it ended: the exit status
@@ -65,7 +71,8 @@ type call struct {
 
 // Connect greets the store at the other end of rw and returns once it has
 // answered. When ctx ends, so does the connection. A store that refuses gives a
-// *object.StoreError, something that is no store a *NoiseError.
+// *object.StoreError, something that is no store a *NoiseError, and one that
+// says nothing a *SilenceError.
 func Connect(ctx context.Context, rw io.ReadWriteCloser, greeting Greeting) (*Conn, error) {
 	c := &Conn{
 		rw: rw, out: outbox.New(rw),
@@ -87,6 +94,10 @@ func Connect(ctx context.Context, rw io.ReadWriteCloser, greeting Greeting) (*Co
 	c.group.Go(c.write)
 	if greeting.Open != nil {
 		c.openAhead(ctx, greeting.Open)
+	}
+	if patience := cmp.Or(greeting.Patience, protocol.WelcomePatience); patience > 0 {
+		timer := time.AfterFunc(patience, func() { c.fail(&SilenceError{patience}) })
+		defer timer.Stop()
 	}
 	welcome, err := c.greeted()
 	if err != nil {

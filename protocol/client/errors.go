@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/repo/object"
@@ -51,6 +52,25 @@ func (e *NoiseError) Hint() string {
 
 // Unwrap returns how the stream ended.
 func (e *NoiseError) Unwrap() error { return e.Err }
+
+// SilenceError says that the far side did not answer the greeting in time.
+// errors.Is(err, object.CodeInterrupted) is true for it.
+type SilenceError struct {
+	After time.Duration
+}
+
+// Error says for how long it was waited for.
+func (e *SilenceError) Error() string {
+	return fmt.Sprintf("the store has not answered for %v", e.After)
+}
+
+// Hint says what can be done about it.
+func (*SilenceError) Hint() string {
+	return "log in by hand, as in ssh -o BatchMode=yes HOST: it must neither ask for anything nor hang, and packnback serve has to be what runs"
+}
+
+// Is makes errors.Is(err, object.CodeInterrupted) true.
+func (*SilenceError) Is(target error) bool { return target == object.CodeInterrupted }
 
 // maxQuote is how much of a line of noise is quoted.
 const maxQuote = 160

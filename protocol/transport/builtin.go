@@ -16,9 +16,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// dialPatience is how long the built-in client waits for the far machine to
-// take the connection.
-const dialPatience = 30 * time.Second
+// How long the built-in client waits.
+const (
+	dialPatience  = 30 * time.Second // for the far machine to take the connection, and again for all until the command runs
+	agentPatience = 10 * time.Minute // for an agent, which may be waiting for somebody to touch a token
+)
 
 // channel is a running command of the built-in client.
 type channel struct {
@@ -42,13 +44,20 @@ type settings struct {
 	home     string
 	agent    string // its socket
 	ask      func(question string, secret bool) (string, error)
+	dial     func(ctx context.Context, hostPort string) (net.Conn, error)
+	clock    *clock // of the login that is under way
 	hostPort string
 	unread   error // why a key file could not be used
 }
 
 // newSettings reads the words after "builtin": -i FILE, -p PORT and -l USER.
 func newSettings(to Location, words []string, opt Options) (*settings, error) {
-	s := &settings{port: 22, ask: opt.Ask}
+	s := &settings{port: 22, ask: opt.Ask, dial: opt.dial}
+	if s.dial == nil {
+		s.dial = func(ctx context.Context, hostPort string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialPatience}).DialContext(ctx, "tcp", hostPort)
+		}
+	}
 	if opt.Getenv != nil {
 		s.home, s.agent, s.user = opt.Getenv("HOME"), opt.Getenv("SSH_AUTH_SOCK"), opt.Getenv("USER")
 	}
@@ -90,55 +99,68 @@ func dialBuiltin(ctx context.Context, to Location, words []string, remote string
 	if err != nil {
 		return nil, err
 	}
-	c := &channel{host: to.Host, remote: remote, says: &remarks{to: opt.Stderr}, exited: make(chan struct{})}
-	if c.client, c.agent, err = s.login(ctx, to.Host); err != nil {
-		return nil, err
-	}
-	if err := c.start(); err != nil {
-		c.hangUp()
-		return nil, &Error{Problem: Ended, Host: to.Host, Err: err}
-	}
-	return c, nil
-}
-
-// login connects, checks the host key and proves who the user is.
-func (s *settings) login(ctx context.Context, host string) (*ssh.Client, io.Closer, error) {
-	dialer := net.Dialer{Timeout: dialPatience}
-	conn, err := dialer.DialContext(ctx, "tcp", s.hostPort)
+	conn, err := s.dial(ctx, s.hostPort)
 	if err != nil {
-		return nil, nil, &Error{Problem: Unreachable, Host: host, Err: err}
+		return nil, &Error{Problem: Unreachable, Host: to.Host, Err: err}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	s.clock = newClock(conn, dialPatience)
+	c := &channel{host: to.Host, remote: remote, says: &remarks{to: opt.Stderr}, exited: make(chan struct{})}
+	if err = s.login(ctx, c, conn); err == nil {
+		if err = c.start(); err == nil {
+			s.clock.stop()
+			return c, nil
+		}
+		c.hangUp()
+		err = &Error{Problem: Ended, Host: to.Host, Err: err}
+	}
+	conn.Close()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case s.clock.expired():
+		return nil, &Error{Problem: Unreachable, Host: to.Host, Detail: fmt.Sprintf("it takes the connection, and lets nobody in within %v", dialPatience), Err: err}
+	}
+	return nil, err
+}
+
+// login checks the host key and proves who the user is, and gives c what comes
+// of it. The caller closes conn where that fails.
+func (s *settings) login(ctx context.Context, c *channel, conn net.Conn) error {
+	if ask := s.ask; ask != nil {
+		s.ask = func(question string, secret bool) (string, error) {
+			s.clock.pause()
+			defer s.clock.resume()
+			return ask(question, secret)
+		}
+	}
 	known, err := openKnownHosts(s)
 	if err != nil {
-		conn.Close()
-		return nil, nil, err
+		return err
 	}
-	methods, closer := s.methods()
+	methods, closer := s.methods(ctx)
 	config := &ssh.ClientConfig{
-		User: s.user, Auth: methods, HostKeyCallback: known.check, HostKeyAlgorithms: known.algorithms(s.hostPort), Timeout: dialPatience,
+		User: s.user, Auth: methods, HostKeyCallback: known.check, HostKeyAlgorithms: known.algorithms(s.hostPort),
 	}
 	sc, channels, requests, err := ssh.NewClientConn(conn, s.hostPort, config)
-	if err != nil {
-		conn.Close()
-		if closer != nil {
-			closer.Close()
-		}
-		var already *Error
-		switch {
-		case ctx.Err() != nil:
-			return nil, nil, context.Cause(ctx)
-		case errors.As(err, &already):
-			return nil, nil, already
-		case s.unread != nil:
-			return nil, nil, &Error{Problem: LoginRefused, Host: host, Detail: clean(s.unread.Error()), Err: s.unread}
-		case known.accepted:
-			return nil, nil, &Error{Problem: LoginRefused, Host: host, Detail: fmt.Sprintf("no key of %s was taken for the user %q", s.sources(), s.user), Err: err}
-		}
-		return nil, nil, &Error{Problem: Ended, Host: host, Err: err}
+	if err == nil {
+		c.client, c.agent = ssh.NewClient(sc, channels, requests), closer
+		return nil
 	}
-	return ssh.NewClient(sc, channels, requests), closer, nil
+	if closer != nil {
+		closer.Close()
+	}
+	var already *Error
+	switch {
+	case errors.As(err, &already):
+		return already
+	case s.unread != nil:
+		return &Error{Problem: LoginRefused, Host: c.host, Detail: clean(s.unread.Error()), Err: s.unread}
+	case known.accepted:
+		return &Error{Problem: LoginRefused, Host: c.host, Detail: fmt.Sprintf("no key of %s was taken for the user %q", s.sources(), s.user), Err: err}
+	}
+	return &Error{Problem: Ended, Host: c.host, Err: err}
 }
 
 // sources says for people where keys were looked for.
@@ -152,13 +174,15 @@ func (s *settings) sources() string {
 
 // methods returns the ways to prove who the user is: the agent's keys, then
 // key files. Files that are encrypted ask for their passphrase when needed.
-func (s *settings) methods() ([]ssh.AuthMethod, io.Closer) {
+func (s *settings) methods(ctx context.Context) ([]ssh.AuthMethod, io.Closer) {
 	var closer io.Closer
 	agentKeys := func() ([]ssh.Signer, error) { return nil, nil }
 	if s.agent != "" && len(s.keys) == 0 {
 		if conn, err := net.Dial("unix", s.agent); err == nil {
-			closer = conn
-			agentKeys = agent.NewClient(conn).Signers
+			_ = conn.SetDeadline(time.Now().Add(agentPatience)) // a socket can
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			a := asked{conn, s.clock, stop}
+			closer, agentKeys = a, agent.NewClient(a).Signers
 		}
 	}
 	return []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {

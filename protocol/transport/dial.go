@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"strings"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	// Ask puts a question to the user of the built-in client; secret ones are
 	// not echoed. Nil: there is nobody to ask.
 	Ask func(question string, secret bool) (string, error)
+
+	dial func(ctx context.Context, hostPort string) (net.Conn, error) // instead of TCP, in tests
 }
 
 // builtin is the --ssh-command of the built-in client.

@@ -57,6 +57,20 @@ func (e *Env) Terminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Attended reports whether somebody may be sitting there who is asked something:
+// by this program on the controlling terminal, or by one that it starts.
+func (e *Env) Attended() bool {
+	if e.Terminal(e.Stdin) {
+		return true
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}
+
 // Width returns how many columns the terminal behind stream has, and fallback
 // where it is none.
 func (e *Env) Width(stream any, fallback int) int {
