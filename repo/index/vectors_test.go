@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/internal/vectortest"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
@@ -25,6 +26,24 @@ func TestVectors(t *testing.T) {
 		}
 		return outcome("at verifying", s.Verify())
 	})
+}
+
+// TestMergeVectors merges what the vectors are, without a check before.
+func TestMergeVectors(t *testing.T) {
+	fsys := disk.OS(t.TempDir())
+	for _, v := range vectortest.Load(t) {
+		s, err := newSegment(v.Bytes, v.Name)
+		if err != nil {
+			continue
+		}
+		err = Merge(fsys, v.Name, []*Segment{s}, nil)
+		if v.Expect == "ok" && err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+		if v.Name == "pack-order" && !errors.Is(err, table.ErrDamaged) {
+			t.Errorf("%s: got %v, want that it is damaged", v.Name, err)
+		}
+	}
 }
 
 func outcome(when string, err error) string {
@@ -95,6 +114,8 @@ func madeVectors(t *testing.T) []*vectortest.Vector {
 	add("pack-type", verifying, "a pack of type 3", entries, vectortest.With(directory, 20, 3), keys)
 	add("pack-reserved", verifying, "a reserved byte of a pack that is not zero", entries, vectortest.With(directory, 23, 1), keys)
 	add("pack-size", verifying, "a pack shorter than its header", entries, vectortest.With(directory, 32, 0, 0, 0, 39), keys)
+	raw("pack-order", verifying, "two packs in descending order, with checksums that are right",
+		segmentBytes(rawTable(t, entryLayout, entries), reversed(t, packLayout, directory), rawTable(t, keyLayout, keys)))
 	third := object.ID{0xa3}
 	add("key-unused", verifying, "a key object without an entry", entries, directory, slices.Concat(keys, third[:]))
 	add("key-twice", verifying, "a key object that is listed twice", entries, directory, slices.Concat(first[:], first[:]))

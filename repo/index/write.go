@@ -259,8 +259,11 @@ func (s *Segment) renumber(packs []Pack, used Bitmap) ([]uint32, error) {
 		if err != nil {
 			return nil, err
 		}
-		for packs[next].Name != n { // both are sorted, and packs has all that are used
+		for next < len(packs) && packs[next].Name != n { // both are sorted, and packs has all that are used
 			next++
+		}
+		if next == len(packs) {
+			return nil, s.damaged("pack", o, errors.New("it is out of order"))
 		}
 		ordinals[o] = uint32(next)
 	}
