@@ -49,7 +49,7 @@ func (p period) bucket(t time.Time, nr int) int {
 // Policy says which snapshots to keep. The zero Policy keeps none and is
 // refused by those who would apply it. Counts are numbers of calendar units
 // that have a snapshot (All for no limit); spans reach back from the newest
-// snapshot.
+// snapshot that isn't from the future.
 type Policy struct {
 	Last, Hourly, Daily, Weekly, Monthly, Yearly int
 

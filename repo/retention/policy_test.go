@@ -139,6 +139,38 @@ func TestCalendarCorners(t *testing.T) {
 	}
 }
 
+// TestFuture has snapshots that were received while the clock was wrong: spans
+// don't count from those, and they stay.
+func TestFuture(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+	days := func(ns ...int) (times []time.Time) {
+		for _, n := range ns {
+			times = append(times, now.AddDate(0, 0, n))
+		}
+		return times
+	}
+	for _, c := range []struct {
+		policy string
+		times  []time.Time
+		want   []int
+	}{
+		{"within=7d", days(-9, -8, -3, -2, 400), []int{1, 2, 3, 4}},
+		{"within=7d", days(-8, -6, 0, 1), []int{1, 2, 3}}, // one of this very moment is not in the future
+		{"within-daily=7d", days(-9, -8, -3, -2, 400), []int{1, 2, 3, 4}},
+		{"within-monthly=3m", days(-200, -40, -9, -2, 400), []int{1, 3, 4}},
+		{"last=1", days(-2, -1, 400), []int{2}},
+		{"within=7d", days(2, 30, 400), []int{0, 1, 2}}, // nothing else: nothing goes
+	} {
+		p, err := ParsePolicy(c.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kept(Select(numbered(c.times...), p, Rules{Now: now})); !slices.Equal(got, c.want) {
+			t.Errorf("%s of %v keeps %v, want %v", c.policy, c.times, got, c.want)
+		}
+	}
+}
+
 func TestMinAge(t *testing.T) {
 	now := time.Date(2026, 6, 30, 0, 0, 0, 0, time.UTC)
 	var times []time.Time

@@ -34,8 +34,9 @@ type Decision struct {
 //
 // The policy itself is restic's: per rule, walking from the newest, the newest
 // snapshot of each calendar unit is kept until the count is used up, and the
-// oldest snapshot of all is kept while a rule has room left. On top of what
-// that keeps, three things are kept:
+// oldest snapshot of all is kept while a rule has room left; spans reach back
+// from the newest snapshot that isn't from the future. On top of what that
+// keeps, three things are kept:
 //
 //   - everything younger than MinAge;
 //   - the oldest unusual snapshot and everything received before it (the
@@ -60,7 +61,7 @@ func Select(snaps []Snapshot, p Policy, r Rules) []Decision {
 	if len(ds) == 0 {
 		return nil
 	}
-	rules := p.rules(ds[0].Snapshot.Received)
+	rules := p.rules(newest(ds, r.Now))
 	for nr := range ds {
 		for i := range rules {
 			rules[i].apply(ds, nr, r.IgnoreUnusual)
@@ -68,6 +69,18 @@ func Select(snaps []Snapshot, p Policy, r Rules) []Decision {
 	}
 	brake(ds, r)
 	return ds
+}
+
+// newest returns the time from which spans reach back: that of the newest
+// snapshot. As in restic one from the future doesn't count, unless there is no
+// other: spans that began there would keep nothing of what is good.
+func newest(ds []Decision, now time.Time) time.Time {
+	for _, d := range ds {
+		if !d.Snapshot.Received.After(now) {
+			return d.Snapshot.Received
+		}
+	}
+	return ds[0].Snapshot.Received
 }
 
 // apply lets the rule keep the snapshot ds[nr].
