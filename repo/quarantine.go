@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 	"github.com/packnback/packnback/repo/table"
 )
 
@@ -109,6 +110,42 @@ func (r *Repository) quarantine(ctx context.Context, scratch *scratch, rows *tab
 		return storeError("removing", listName(old), err)
 	}
 	return nil
+}
+
+// leaveQuarantine takes off cur's quarantine list the locations that lie in the
+// packs for which gone is true: who replaces such a pack would otherwise leave
+// marks behind that nothing ends any more. tmp is a file in the caller's
+// scratch. The old list's file stays, for removeStrays. The caller holds
+// current.lock.
+func (r *Repository) leaveQuarantine(cur *current, tmp string, gone func(pack.Name) bool) error {
+	number := cur.lists.quarantine
+	if number == 0 {
+		return nil
+	}
+	old, err := table.Open(r.fs, listName(number), locationLayout)
+	if err != nil {
+		return damaged(listName(number), err, repairCommand)
+	}
+	defer old.Close()
+	kept := 0
+	err = r.writeList(tmp, locationLayout, func(yield func([]byte, error) bool) {
+		for row, err := range old.Rows(0) {
+			if err == nil && gone(pack.Name(row[:pack.NameSize])) {
+				continue
+			}
+			kept++
+			if !yield(row, err) {
+				return
+			}
+		}
+	})
+	if err != nil || kept == old.Len() {
+		return err
+	}
+	if cur.lists.quarantine = 0; kept > 0 {
+		cur.lists.quarantine, err = r.publishNumbered(cur, tmp, "gc", listName)
+	}
+	return err
 }
 
 // writeList writes rows, ascending, to the new list file tmp, durably.

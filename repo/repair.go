@@ -10,6 +10,7 @@ import (
 
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 	"github.com/packnback/packnback/repo/table"
 )
 
@@ -208,7 +209,9 @@ func (rp *repairer) begin(ctx context.Context) error {
 	if rp.old != nil {
 		rp.cur.generation = rp.old.generation + 1
 		rp.cur.time = rp.old.time
-		rp.keepQuarantine()
+		if err := rp.keepQuarantine(); err != nil {
+			return err
+		}
 	}
 	for _, folder := range []string{"snapshots", "trash", "links"} {
 		err := rp.r.eachSnapshot(ctx, folder, func(s *object.Snapshot) error {
@@ -225,11 +228,12 @@ func (rp *repairer) begin(ctx context.Context) error {
 	return nil
 }
 
-// keepQuarantine goes on with the old quarantine list if it is whole.
-func (rp *repairer) keepQuarantine() {
+// keepQuarantine goes on with the old quarantine list if it is whole, but for
+// what it says of packs that are not there any more.
+func (rp *repairer) keepQuarantine() error {
 	number := rp.old.lists.quarantine
 	if number == 0 {
-		return
+		return nil
 	}
 	t, err := table.Open(rp.r.fs, listName(number), locationLayout)
 	if err == nil {
@@ -237,9 +241,21 @@ func (rp *repairer) keepQuarantine() {
 	}
 	if err != nil {
 		rp.problem(Problem{What: "list", Name: listName(number), Detail: err.Error() + "; what it marked as bad has to be found again"})
-		return
+		return nil
 	}
 	rp.cur.lists.quarantine = number
+	return rp.r.leaveQuarantine(rp.cur, rp.scratch.file("quarantine"), rp.noPack)
+}
+
+// noPack reports whether there is no file of the pack. One that can't be looked
+// at may be readable tomorrow.
+func (rp *repairer) noPack(n pack.Name) bool {
+	for _, t := range []pack.Type{pack.Data, pack.Meta} {
+		if there, err := exists(rp.r.fs, n.Path(t)); there || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // save copies a file that is about to be replaced to the folder damaged.

@@ -323,7 +323,8 @@ type builtSegment struct {
 
 func (rp *packRepairer) replaceSegments(cur *current, built []builtSegment) error {
 	old := rp.v.cur.segments
-	if findRun(cur.segments[:min(len(old), len(cur.segments))], old) != 0 {
+	// What was marked bad since may have been copied as live.
+	if findRun(cur.segments[:min(len(old), len(cur.segments))], old) != 0 || cur.lists.quarantine != rp.v.cur.lists.quarantine {
 		return object.CodeBusy.Errorf("the index changed meanwhile; repair again")
 	}
 	var segments []segmentRef
@@ -333,6 +334,9 @@ func (rp *packRepairer) replaceSegments(cur *current, built []builtSegment) erro
 			return err
 		}
 		segments = append(segments, ref)
+	}
+	if err := rp.r.leaveQuarantine(cur, rp.scratch.file("quarantine"), func(n pack.Name) bool { return rp.bad[n] != nil }); err != nil {
+		return err
 	}
 	cur.segments = append(segments, cur.segments[len(old):]...)
 	cur.generation++

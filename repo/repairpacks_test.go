@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/internal/disk/crashdisk"
 	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
 )
 
 // TestRepairPacks rots one object in each pack of a snapshot, and loses a whole
@@ -128,6 +130,78 @@ func healed(t *testing.T, r *Repository, committed []*upload, lost map[object.ID
 	for _, p := range problems(t, r) {
 		t.Errorf("after everything was put again: %+v", p)
 	}
+}
+
+// inQuarantine returns the packs on the quarantine list.
+func inQuarantine(t *testing.T, r *Repository) (packs []pack.Name) {
+	t.Helper()
+	v, err := r.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.release()
+	if v.quarantine == nil {
+		return nil
+	}
+	for row, err := range v.quarantine.Rows(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		packs = append(packs, pack.Name(row[:pack.NameSize]))
+	}
+	return packs
+}
+
+// TestQuarantineEnds marks an object of each of three packs as bad. What a
+// repair takes away is on the list no more, and so it is when a pack went by
+// itself.
+func TestQuarantineEnds(t *testing.T) {
+	d, committed := uploadsBefore(t, 3)
+	r := openRepository(t, d.Process())
+	defer r.Close()
+	at := make([]index.Found, 3)
+	for i, u := range committed {
+		id := u.tree[0].ID
+		var err error
+		if at[i], err = r.mustFind(t, id); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.MarkBad(t.Context(), []object.ID{id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := inQuarantine(t, r); len(got) != 3 {
+		t.Fatalf("in quarantine are %v", got)
+	}
+	want := func(after string, left ...index.Found) {
+		t.Helper()
+		var names []pack.Name
+		for _, f := range left {
+			names = append(names, f.Pack)
+		}
+		slices.SortFunc(names, pack.Name.Compare)
+		if got := inQuarantine(t, r); !slices.Equal(got, names) {
+			t.Errorf("after %s in quarantine is %v, want %v", after, got, names)
+		}
+	}
+	flip := func(b []byte) []byte { b[int(at[0].Offset)+object.HeaderSize+3] ^= 4; return b }
+	if err := d.Corrupt(at[0].Pack.Path(at[0].Type()), flip); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RepairPacks(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want("a repair of packs", at[1], at[2])
+	if lists, err := list(r.fs, "gc"); err != nil || len(lists) != 1 {
+		t.Errorf("in gc are %v, %v; want the new list", lists, err)
+	}
+	if err := r.fs.Remove(at[1].Pack.Path(at[1].Type())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RepairIndex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	want("a repair of the index", at[2])
 }
 
 // TestRepairWhileCopying loses something that is deep below what a copy relies
