@@ -276,7 +276,11 @@ func (c *checker) pack(v *view, p index.Pack, rows uint32) error {
 		}
 	}
 	if err != nil {
-		c.problem(Problem{What: "pack", Name: name, Detail: fmt.Sprintf("%v; what it held is lost unless you have a copy", err)})
+		detail := err.Error()
+		if isLoss(err) {
+			detail += "; what it held is lost unless you have a copy"
+		}
+		c.problem(Problem{What: "pack", Name: name, Detail: detail})
 		return nil
 	}
 	defer f.Close()

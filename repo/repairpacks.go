@@ -4,13 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"path"
 
 	"github.com/packnback/packnback/repo/index"
-	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
 )
@@ -26,12 +22,14 @@ type packRepairer struct {
 	rows    *index.Collector // of what was saved
 	kept    int              // rows of packs that are whole
 	session object.SessionID // that the new packs are named after
+	made    uint32           // new packs
+	w       *pack.Writer     // the one being written, nil: none
 }
 
 // salvage is a damaged pack and the pack that takes over what is whole of it.
 type salvage struct {
-	old index.Pack
-	w   *pack.Writer // nil while nothing was saved
+	old  index.Pack
+	made index.Pack // without records: nothing was whole
 }
 
 // RepairPacks reads all packs and replaces those that are damaged by new ones
@@ -69,10 +67,8 @@ func (rp *packRepairer) problem(p Problem) {
 
 func (rp *packRepairer) close() error {
 	var errs []error
-	for _, s := range rp.bad {
-		if s.w != nil {
-			errs = append(errs, s.w.Close())
-		}
+	if rp.w != nil {
+		errs = append(errs, rp.w.Close())
 	}
 	if rp.rows != nil {
 		errs = append(errs, rp.rows.Close())
@@ -153,132 +149,6 @@ func (rp *packRepairer) findBad(ctx context.Context) error {
 	return nil
 }
 
-// keepCopy copies a damaged pack to the folder damaged, durably.
-func (rp *packRepairer) keepCopy(p index.Pack) (err error) {
-	from := p.Name.Path(p.Type)
-	f, err := rp.r.fs.Open(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return storeError("opening", from, err)
-	}
-	defer f.Close()
-	to := path.Join("damaged", path.Base(from))
-	if err := rp.r.fs.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return storeError("removing", to, err) // of a repair that was cut off
-	}
-	copied, err := rp.r.fs.Create(to)
-	if err != nil {
-		return storeError("creating", to, err)
-	}
-	err = copyReadable(copied, f)
-	if err == nil {
-		err = copied.Sync()
-	}
-	if err := errors.Join(err, copied.Close()); err != nil {
-		return storeError("writing", to, err)
-	}
-	return rp.r.syncDirs("damaged")
-}
-
-// copyReadable copies f, with zeros for what the disk doesn't give any more.
-func copyReadable(w io.Writer, f disk.File) error {
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, 64<<10)
-	for at := int64(0); at < size; at += int64(len(buf)) {
-		b := buf[:min(int64(len(buf)), size-at)]
-		if n, err := f.ReadAt(b, at); err != nil && n < len(b) {
-			clear(b[n:])
-		}
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// save copies what is whole of the damaged packs to new ones, durably.
-func (rp *packRepairer) save(ctx context.Context) error {
-	for position := range rp.v.set.Len() {
-		e, err := rp.v.set.Entry(position)
-		if err != nil {
-			return damaged("the index", err, repairCommand)
-		}
-		s := rp.bad[e.Pack]
-		if s == nil {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return interrupted(err)
-		}
-		if err := rp.saveOne(s, e); err != nil {
-			return err
-		}
-	}
-	for _, s := range rp.bad {
-		if s.w == nil {
-			continue
-		}
-		s.old.Size, s.old.Records = uint32(s.w.Size()), s.w.Records()
-		if err := s.w.Seal(); err != nil {
-			return storeError("sealing", s.w.Name().Path(s.w.Type()), err)
-		}
-		if err := rp.r.syncDirs(pack.Dir, s.w.Name().Folder()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// saveOne copies one object. One that somebody has found bad stays behind,
-// whatever its checksum says.
-func (rp *packRepairer) saveOne(s *salvage, e index.Entry) error {
-	state, err := rp.v.condition(e.Location)
-	if err != nil {
-		return err
-	}
-	rec, err := rp.r.files.Record(e.Pack, e.Type(), e.Offset, e.Length)
-	if err != nil || rec.ID != e.ID || state != live {
-		found, err := rp.v.find(nil, e.ID)
-		if err != nil {
-			return err
-		}
-		if len(found) < 2 {
-			rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: fmt.Sprintf("the %s at offset %d is lost", e.Kind, e.Offset)})
-		}
-		return nil
-	}
-	if s.w == nil {
-		name := pack.NewName(rp.session, uint32(rp.made()+1))
-		if s.w, err = pack.Create(rp.r.fs, name, s.old.Type); err != nil {
-			return storeError("creating", name.Path(s.old.Type), err)
-		}
-	}
-	offset, length, err := s.w.Append(rec)
-	if err != nil {
-		return storeError("writing", s.w.Name().Path(s.old.Type), err)
-	}
-	err = rp.rows.Add(index.Entry{ID: e.ID, Key: rec.Key, Location: index.Location{Pack: s.w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
-	if err != nil {
-		return storeError("sorting in", rp.scratch.dir, err)
-	}
-	return nil
-}
-
-// made returns how many new packs there are.
-func (rp *packRepairer) made() (n int) {
-	for _, s := range rp.bad {
-		if s.w != nil {
-			n++
-		}
-	}
-	return n
-}
-
 // publish replaces CURRENT by one with the new locations and without the old
 // ones. Under the exclusive gc.lock no commit is between its check and its
 // snapshot, and the generation makes the others check again.
@@ -297,8 +167,8 @@ func (rp *packRepairer) publish(ctx context.Context) error {
 		tmp := rp.scratch.file("saved")
 		var packs []index.Pack
 		for _, s := range rp.bad {
-			if s.w != nil {
-				packs = append(packs, index.Pack{Name: s.w.Name(), Type: s.old.Type, Sequence: s.old.Sequence, Size: s.old.Size, Records: s.old.Records})
+			if s.made.Records > 0 {
+				packs = append(packs, s.made)
 			}
 		}
 		if err := index.Write(r.fs, tmp, packs, rp.rows.Entries()); err != nil {

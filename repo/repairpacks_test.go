@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/packnback/packnback/repo/index"
@@ -130,6 +131,88 @@ func healed(t *testing.T, r *Repository, committed []*upload, lost map[object.ID
 	for _, p := range problems(t, r) {
 		t.Errorf("after everything was put again: %+v", p)
 	}
+}
+
+// damageOne flips a bit in the first object of each upload, and returns their
+// ids and the files that they are in.
+func damageOne(t *testing.T, d *crashdisk.Disk, r *Repository, ups []*upload) (lost map[object.ID]bool, files map[string]bool) {
+	t.Helper()
+	lost, files = map[object.ID]bool{}, map[string]bool{}
+	for _, u := range ups {
+		found, err := r.mustFind(t, u.tree[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := found.Pack.Path(found.Type())
+		flip := func(b []byte) []byte { b[int(found.Offset)+object.HeaderSize+3] ^= 4; return b }
+		if err := d.Corrupt(name, flip); err != nil {
+			t.Fatal(err)
+		}
+		lost[u.tree[0].ID], files[name] = true, true
+	}
+	return lost, files
+}
+
+// TestRepairOutOfFiles has no more files to open when a repair opens a damaged
+// pack for the first, second and third time: nothing is taken for lost that the
+// next repair finds.
+func TestRepairOutOfFiles(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		d, committed := uploadsBefore(t, 2)
+		r := openRepository(t, d.Process())
+		lost, files := damageOne(t, d, r, committed[:1])
+		opened := 0
+		d.Fail(func(op crashdisk.Op) error {
+			if op.Kind != crashdisk.OpOpen || !files[op.Name] {
+				return nil
+			}
+			if opened++; opened != n {
+				return nil
+			}
+			return syscall.EMFILE
+		})
+		_, err := r.RepairPacks(t.Context(), func(p Problem) {
+			if p.What == "object" && !lost[p.ID] || strings.Contains(p.Detail, "open files; what it held") {
+				t.Errorf("open %d: %+v", n, p)
+			}
+		})
+		d.Fail(nil)
+		if opened < n || n > 1 && object.CodeOf(err) != object.CodeInternal || n == 1 && err != nil {
+			t.Errorf("open %d of %d: %v", n, opened, err)
+		}
+		if _, err := r.RepairPacks(t.Context(), nil); err != nil {
+			t.Errorf("open %d: the next repair: %v", n, err)
+		}
+		healed(t, r, committed, lost)
+		r.Close()
+	}
+}
+
+// TestRepairOneByOne repairs three packs: each new one is durable before the
+// next is begun.
+func TestRepairOneByOne(t *testing.T) {
+	d, committed := uploadsBefore(t, 3)
+	r := openRepository(t, d.Process())
+	defer r.Close()
+	lost, _ := damageOne(t, d, r, committed)
+	made, synced := 0, 0
+	d.After(func(op crashdisk.Op) {
+		switch {
+		case !strings.HasPrefix(op.Name, "packs/") || path.Ext(op.Name) == "":
+		case op.Kind == crashdisk.OpCreate:
+			if made++; made-synced > 1 {
+				t.Errorf("%d packs are being written at once", made-synced)
+			}
+		case op.Kind == crashdisk.OpSync:
+			synced++
+		}
+	})
+	repairPacks(t, r, lost)
+	d.After(nil)
+	if made != 3 || synced != 3 {
+		t.Errorf("%d packs were made and %d synced, want 3", made, synced)
+	}
+	healed(t, r, committed, lost)
 }
 
 // inQuarantine returns the packs on the quarantine list.

@@ -1,0 +1,195 @@
+package repo
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"syscall"
+
+	"github.com/packnback/packnback/repo/index"
+	"github.com/packnback/packnback/repo/internal/disk"
+	"github.com/packnback/packnback/repo/object"
+	"github.com/packnback/packnback/repo/pack"
+	"github.com/packnback/packnback/repo/table"
+)
+
+// keepCopy copies a damaged pack to the folder damaged, durably.
+func (rp *packRepairer) keepCopy(p index.Pack) (err error) {
+	from := p.Name.Path(p.Type)
+	f, err := rp.r.fs.Open(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return storeError("opening", from, err)
+	}
+	defer f.Close()
+	to := path.Join("damaged", path.Base(from))
+	if err := rp.r.fs.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storeError("removing", to, err) // of a repair that was cut off
+	}
+	copied, err := rp.r.fs.Create(to)
+	if err != nil {
+		return storeError("creating", to, err)
+	}
+	err = copyReadable(copied, f)
+	if err == nil {
+		err = copied.Sync()
+	}
+	if err := errors.Join(err, copied.Close()); err != nil {
+		return storeError("writing", to, err)
+	}
+	return rp.r.syncDirs("damaged")
+}
+
+// copyReadable copies f, with zeros for what the disk doesn't give any more.
+func copyReadable(w io.Writer, f disk.File) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 64<<10)
+	for at := int64(0); at < size; at += int64(len(buf)) {
+		b := buf[:min(int64(len(buf)), size-at)]
+		if n, err := f.ReadAt(b, at); err != nil && n < len(b) {
+			if !isLoss(err) && !errors.Is(err, io.EOF) {
+				return err
+			}
+			clear(b[n:])
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placeLayout is that of the rows of damaged packs: pack, offset, and the
+// entry's position in the index.
+var placeLayout = table.Layout{Magic: [8]byte{'P', 'N', 'B', 's', 'a', 'l', 'v', 1}, Key: locationSize, Row: locationSize + 8}
+
+// places returns what the index has in damaged packs, to be read pack by pack.
+func (rp *packRepairer) places(ctx context.Context) (*table.Sorter, error) {
+	places, err := table.NewSorter(rp.r.fs, rp.scratch.file("places"), placeLayout, listMemory)
+	if err != nil {
+		return nil, storeError("sorting in", rp.scratch.dir, err)
+	}
+	for position := range rp.v.set.Len() {
+		if position%4096 == 0 && ctx.Err() != nil {
+			return nil, errors.Join(interrupted(ctx.Err()), places.Close())
+		}
+		e, err := rp.v.set.Entry(position)
+		if err != nil {
+			return nil, errors.Join(damaged("the index", err, repairCommand), places.Close())
+		}
+		if rp.bad[e.Pack] == nil {
+			continue
+		}
+		row := binary.BigEndian.AppendUint64(appendLocation(nil, e.Location), uint64(position))
+		if err := places.Add(row); err != nil {
+			return nil, errors.Join(storeError("sorting in", rp.scratch.dir, err), places.Close())
+		}
+	}
+	return places, nil
+}
+
+// save copies what is whole of the damaged packs to new ones, durably, one after
+// the other.
+func (rp *packRepairer) save(ctx context.Context) (err error) {
+	places, err := rp.places(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, places.Close()) }()
+	var s *salvage
+	for row, err := range places.Rows() {
+		if err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return interrupted(err)
+		}
+		e, err := rp.v.set.Entry(int(binary.BigEndian.Uint64(row[locationSize:])))
+		if err != nil {
+			return damaged("the index", err, repairCommand)
+		}
+		if s != rp.bad[e.Pack] {
+			if err := rp.seal(s); err != nil {
+				return err
+			}
+			s = rp.bad[e.Pack]
+		}
+		if err := rp.saveOne(s, e); err != nil {
+			return err
+		}
+	}
+	return rp.seal(s)
+}
+
+// seal ends the new pack of s, durably, if there is one.
+func (rp *packRepairer) seal(s *salvage) error {
+	if rp.w == nil {
+		return nil
+	}
+	s.made = index.Pack{Name: rp.w.Name(), Type: s.old.Type, Sequence: s.old.Sequence, Size: uint32(rp.w.Size()), Records: rp.w.Records()}
+	if err := rp.w.Seal(); err != nil {
+		return storeError("sealing", s.made.Name.Path(s.made.Type), err)
+	}
+	rp.w = nil
+	return rp.r.syncDirs(pack.Dir, s.made.Name.Folder())
+}
+
+// saveOne copies one object. One that somebody has found bad stays behind,
+// whatever its checksum says.
+func (rp *packRepairer) saveOne(s *salvage, e index.Entry) error {
+	state, err := rp.v.condition(e.Location)
+	if err != nil {
+		return err
+	}
+	rec, err := rp.r.files.Record(e.Pack, e.Type(), e.Offset, e.Length)
+	if err != nil && !isLoss(err) {
+		return storeError("reading", e.Pack.Path(e.Type()), err)
+	}
+	if err != nil || rec.ID != e.ID || state != live {
+		found, err := rp.v.find(nil, e.ID)
+		if err != nil {
+			return err
+		}
+		if len(found) < 2 {
+			rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: fmt.Sprintf("the %s at offset %d is lost", e.Kind, e.Offset)})
+		}
+		return nil
+	}
+	if rp.w == nil {
+		rp.made++
+		name := pack.NewName(rp.session, rp.made)
+		if rp.w, err = pack.Create(rp.r.fs, name, s.old.Type); err != nil {
+			return storeError("creating", name.Path(s.old.Type), err)
+		}
+	}
+	offset, length, err := rp.w.Append(rec)
+	if err != nil {
+		return storeError("writing", rp.w.Name().Path(s.old.Type), err)
+	}
+	err = rp.rows.Add(index.Entry{ID: e.ID, Key: rec.Key, Location: index.Location{Pack: rp.w.Name(), Offset: offset, Length: length, Kind: e.Kind}})
+	if err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	return nil
+}
+
+// isLoss reports whether err says that what was to be read is lost: it is not
+// there, not what it was, or the disk doesn't give it any more. Anything else,
+// such as too many open files, may be over tomorrow.
+func isLoss(err error) bool {
+	for _, loss := range []error{fs.ErrNotExist, object.ErrMalformed, object.ErrChecksum, syscall.EIO} {
+		if errors.Is(err, loss) {
+			return true
+		}
+	}
+	return false
+}
