@@ -32,7 +32,7 @@ func (r *Repository) readSnapshot(folder string, id object.ID) (*object.Snapshot
 		err = errors.New("it is a snapshot of another repository")
 	}
 	if err != nil {
-		return nil, damaged(name, err, "its data may be whole; put back a copy of the file")
+		return nil, damaged(name, err, "its data may be whole; put back a copy of the file, or move it out of its folder")
 	}
 	return s, nil
 }

@@ -49,7 +49,7 @@ func (f *finder) everywhere(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
+	if err := f.partly(err); err != nil {
 		return err
 	}
 	for _, id := range ids {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/repo/object"
@@ -42,7 +40,7 @@ func (b *problems) finding(f view.Finding) {
 		b.to.ui.PrintJSON(line)
 		return
 	}
-	switch text := fmt.Sprintf("%s/%s: %s", f.Client, f.Job, f.Text); f.Severity {
+	switch text := f.String(); f.Severity {
 	case view.Warning:
 		b.to.warnf("%s", text)
 	case view.Damage:

@@ -24,16 +24,35 @@ func (r *reading) checkSigner(ctx context.Context, snap *object.Snapshot) error 
 		case f.Forged && (f.Snapshot == snap.ID() || f.Signer == view.SigningKey(m.Signer)):
 			forged = withStatus(statusDamage, errors.New(f.Text))
 		default:
-			r.warnf("%s/%s: %s", f.Client, f.Job, f.Text)
-			if r.damage == nil {
-				r.damage = withStatus(statusDamage, fmt.Errorf("the chain of snapshots of %s/%s is damaged: %s", f.Client, f.Job, f.Text))
-			}
+			r.warnf("%v", f)
+			r.noteDamage(f)
 		}
 	})
 	if forged != nil {
 		return forged
 	}
 	return err
+}
+
+// noteDamage makes a finding the error of the whole run if it is the first.
+func (r *reading) noteDamage(f view.Finding) {
+	switch {
+	case r.damage != nil:
+	case f.Client == "":
+		r.damage = withStatus(statusDamage, errors.New(f.Text))
+	default:
+		r.damage = withStatus(statusDamage, fmt.Errorf("the chain of snapshots of %s/%s is damaged: %s", f.Client, f.Job, f.Text))
+	}
+}
+
+// partly takes the error of a listing. Files that can't be read don't hide the
+// other snapshots; they are the error of the whole run.
+func (r *reading) partly(err error) error {
+	if !errors.Is(err, object.CodeDamaged) {
+		return err
+	}
+	r.noteDamage(view.Finding{Text: err.Error()})
+	return nil
 }
 
 // checkChains verifies chains against known_clients, records what was learned
@@ -77,7 +96,10 @@ func (r *reading) believed(ctx context.Context) (func(*object.Snapshot) error, e
 			disowned[f.Signer] = f.Text
 		}
 		if f.Severity != view.Note {
-			r.warnf("%s/%s: %s", f.Client, f.Job, f.Text)
+			r.warnf("%v", f)
+		}
+		if f.Client == "" {
+			r.noteDamage(f)
 		}
 	})
 	if err != nil {

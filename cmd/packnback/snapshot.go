@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/crypto"
 	"github.com/packnback/packnback/repo/object"
@@ -110,9 +113,12 @@ func parseSelector(operand string) (view.Selector, error) {
 
 // open finds the snapshot that sel names, opens it and checks who signed it.
 func (r *reading) open(ctx context.Context, sel view.Selector) (*view.Snapshot, error) {
-	snap, err := view.Resolve(ctx, r.store, sel, r.only)
-	if err != nil {
+	snap, unread, err := view.Resolve(ctx, r.store, sel, r.only)
+	if err = cmp.Or(err, r.partly(unread)); err != nil {
 		return nil, err
+	}
+	if unread != nil && sel.Prefix == "" {
+		r.warnf("\"latest\" is the newest snapshot that can be read, %s of %s; there may be a newer one", snap.ID().Short(), ui.Time(time.Unix(0, snap.Received)))
 	}
 	if err := r.unlock(ctx); err != nil {
 		return nil, err

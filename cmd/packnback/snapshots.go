@@ -93,7 +93,8 @@ func (p *program) listSnapshots(ctx context.Context, s store, only view.Narrow, 
 		list = append(list, snap)
 		return nil
 	})
-	if err != nil {
+	unread := err // of files that are damaged: they don't hide the others
+	if err != nil && !errors.Is(err, object.CodeDamaged) {
 		return err
 	}
 	if latest > 0 {
@@ -103,7 +104,7 @@ func (p *program) listSnapshots(ctx context.Context, s store, only view.Narrow, 
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.printSnapshots(list, summaries), damage)
+	return errors.Join(p.printSnapshots(list, summaries), cmp.Or(unread, damage))
 }
 
 func (p *program) printSnapshots(list []*object.Snapshot, summaries []*tree.Summary) error {

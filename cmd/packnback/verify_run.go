@@ -39,11 +39,13 @@ func (r *reading) withVerification(do func(v *verification) error) error {
 func (v *verification) run(ctx context.Context, sel *view.Selector, all bool) error {
 	only := v.only
 	var list []*object.Snapshot
+	var unread error
 	if sel != nil {
-		snap, err := view.Resolve(ctx, v.store, *sel, v.only)
+		snap, damage, err := view.Resolve(ctx, v.store, *sel, v.only)
 		if err != nil {
 			return err
 		}
+		unread = damage
 		list = []*object.Snapshot{snap}
 		only = view.Narrow{Client: snap.Manifest.Client, Job: snap.Manifest.Job}
 	}
@@ -51,13 +53,13 @@ func (v *verification) run(ctx context.Context, sel *view.Selector, all bool) er
 		return err
 	}
 	if sel == nil {
-		var err error
-		if list, err = v.listed(ctx, all); err != nil {
-			return err
-		}
-		if len(list) == 0 && v.findings == 0 && v.only != (view.Narrow{}) {
-			return noMatch(v.only)
-		}
+		list, unread = v.listed(ctx, all)
+	}
+	if unread != nil && (v.findings == 0 || !errors.Is(unread, object.CodeDamaged)) {
+		return unread // else it was found with the chains, and the others are verified
+	}
+	if len(list) == 0 && v.findings == 0 && v.only != (view.Narrow{}) {
+		return noMatch(v.only)
 	}
 	progress := v.ui.Progress("verifying", v.status)
 	err := v.each(ctx, list)

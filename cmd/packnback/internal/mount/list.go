@@ -2,6 +2,7 @@ package mount
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -38,6 +39,7 @@ type list struct {
 	all     []shown // oldest first
 	read    time.Time
 	refused map[object.ID]bool // told already
+	partial bool               // told already that some can't be read
 }
 
 // snapshots returns the list, oldest first. It must not be changed.
@@ -56,6 +58,13 @@ func (l *list) snapshots(ctx context.Context) ([]shown, error) {
 		all = append(all, shown{s.ID(), m.Client, m.Job, time.Unix(0, s.Received)})
 		return nil
 	})
+	if errors.Is(err, object.CodeDamaged) && len(all) > 0 {
+		// Files that can't be read don't hide the others.
+		if !l.partial {
+			l.warn("/", fmt.Errorf("listing snapshots: %w (what is called latest may be older than it should)", err))
+		}
+		l.partial, err = true, nil
+	}
 	if err != nil {
 		if !l.read.IsZero() {
 			l.warn("/", fmt.Errorf("listing snapshots: %w", err))

@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Finding is one thing that VerifyChains has to say about a client's snapshots.
 type Finding struct {
 	Severity    Severity
-	Client, Job string
+	Client, Job string    // empty when it is not known whose snapshot it is about
 	Seq         uint64    // 0 when the finding is about the whole chain
 	Snapshot    object.ID // zero when there is none
 	// Forged says that the snapshot itself is not to be believed: wrong signature,
@@ -24,6 +25,14 @@ type Finding struct {
 	// whatever snapshot of the client; only the first one is reported.
 	Signer SigningKey
 	Text   string // one line for people
+}
+
+// String says whose snapshots it is about, and what.
+func (f Finding) String() string {
+	if f.Client == "" {
+		return f.Text
+	}
+	return fmt.Sprintf("%s/%s: %s", f.Client, f.Job, f.Text)
 }
 
 // Severity says what a Finding means for the exit status.
@@ -80,11 +89,19 @@ func VerifyChains(ctx context.Context, c ChainCheck, report func(Finding)) (*Kno
 		}
 		return nil
 	}
-	if err := c.Store.Snapshots(ctx, collect); err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
-	}
-	if err := c.Store.Links(ctx, collect); err != nil {
-		return nil, fmt.Errorf("listing forgotten snapshots: %w", err)
+	partial := false
+	for _, list := range []struct {
+		what  string
+		yield func(context.Context, func(*object.Snapshot) error) error
+	}{{"snapshots", c.Store.Snapshots}, {"forgotten snapshots", c.Store.Links}} {
+		err := list.yield(ctx, collect)
+		switch {
+		case errors.Is(err, object.CodeDamaged): // one file that can't be read doesn't hide all others
+			partial = true
+			report(Finding{Severity: Damage, Text: err.Error()})
+		case err != nil:
+			return nil, fmt.Errorf("listing %s: %w", list.what, err)
+		}
 	}
 	// A chain that is known and has vanished as a whole is damage, too.
 	for _, h := range c.Known.Heads {
@@ -102,7 +119,7 @@ func VerifyChains(ctx context.Context, c ChainCheck, report func(Finding)) (*Kno
 	})
 	learned := new(Known)
 	for _, n := range names {
-		v := chainVerdict{ChainCheck: c, name: n, report: report, learned: learned}
+		v := chainVerdict{ChainCheck: c, name: n, report: report, learned: learned, partial: partial}
 		v.check(chains[n])
 	}
 	return learned, nil
@@ -126,7 +143,16 @@ type chainVerdict struct {
 	name    chainName
 	report  func(Finding)
 	learned *Known
+	partial bool // there are files that could not be read, of this or another chain
 	damaged bool
+}
+
+// unread ends a finding about what is missing.
+func (v *chainVerdict) unread() string {
+	if v.partial {
+		return ", or can't read all it has"
+	}
+	return ""
 }
 
 func (v *chainVerdict) say(sev Severity, l *link, format string, args ...any) {
@@ -178,9 +204,9 @@ func (v *chainVerdict) order(links []link) {
 		case l.seq == prev.seq:
 			v.say(Damage, l, "snapshots %s and %s both are number %d", prev.id.Short(), l.id.Short(), l.seq)
 		case l.seq == prev.seq+2:
-			v.say(Damage, l, "snapshot number %d is missing: the store has neither it nor its signed link", l.seq-1)
+			v.say(Damage, l, "snapshot number %d is missing: the store has neither it nor its signed link%s", l.seq-1, v.unread())
 		case l.seq > prev.seq+1:
-			v.say(Damage, l, "snapshots number %d to %d are missing: the store has neither them nor their signed links", prev.seq+1, l.seq-1)
+			v.say(Damage, l, "snapshots number %d to %d are missing: the store has neither them nor their signed links%s", prev.seq+1, l.seq-1, v.unread())
 		case l.prev != prev.id:
 			v.say(Damage, l, "snapshot %s names %s as the one before it, but that is %s", l.id.Short(), l.prev.Short(), prev.id.Short())
 		case l.received < prev.received:
@@ -230,7 +256,7 @@ func (v *chainVerdict) memory(links []link) {
 	at, found := slices.BinarySearchFunc(links, h.Seq, func(l link, seq uint64) int { return cmp.Compare(l.seq, seq) })
 	switch {
 	case !found && (len(links) == 0 || links[len(links)-1].seq < h.Seq):
-		v.say(Damage, nil, "the store has no snapshot number %d (%s) any more, which was verified here before: it was rolled back, or is a replica that is behind", h.Seq, h.Snapshot.Short())
+		v.say(Damage, nil, "the store has no snapshot number %d (%s) any more, which was verified here before: it was rolled back, or is a replica that is behind%s", h.Seq, h.Snapshot.Short(), v.unread())
 	case found && links[at].id != h.Snapshot:
 		v.say(Damage, &links[at], "number %d was %s when it was verified here before, and is %s now: history was rewritten", h.Seq, h.Snapshot.Short(), links[at].id.Short())
 	}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,37 +129,56 @@ func (e *AmbiguousError) Error() string {
 }
 
 // Resolve finds the one snapshot that sel names, as Find does, and checks its
-// signature.
-func Resolve(ctx context.Context, store Snapshots, sel Selector, only Narrow) (*object.Snapshot, error) {
-	found, err := Find(ctx, store, sel, only)
+// signature. Snapshots that can't be read don't hide the others: beside what was
+// found, unread is the error of those, of object.CodeDamaged. Then "latest" may be
+// an older one than it should, which the caller must tell.
+func Resolve(ctx context.Context, store Snapshots, sel Selector, only Narrow) (found *object.Snapshot, unread, err error) {
+	found, unread, err = find(ctx, store, sel, only)
+	if err == nil {
+		err = found.Manifest.Verify()
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := found.Manifest.Verify(); err != nil {
-		return nil, err
-	}
-	return found, nil
+	return found, unread, nil
 }
 
 // Find finds the one snapshot that sel names, for those who only want to be rid
 // of it or to keep it: its signature may be bad. It returns an *AmbiguousError
 // when there are several, and a StoreError of object.CodeNotFound when there is
-// none.
+// none. Where any snapshot can't be read it finds none: what is to be forgotten is
+// not decided by half a list.
 func Find(ctx context.Context, store Snapshots, sel Selector, only Narrow) (*object.Snapshot, error) {
-	var found *object.Snapshot
-	var err error
+	found, unread, err := find(ctx, store, sel, only)
+	if err = cmp.Or(err, unread); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+func find(ctx context.Context, store Snapshots, sel Selector, only Narrow) (found *object.Snapshot, unread, err error) {
 	if sel.Prefix == "" {
 		found, err = latest(ctx, store, only)
 	} else {
 		found, err = byPrefix(ctx, store, sel.Prefix)
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case found != nil && errors.Is(err, object.CodeDamaged):
+		return found, err, nil
+	case err != nil:
+		return nil, nil, err
+	case found == nil:
+		return nil, nil, object.CodeNotFound.Errorf("no snapshot matches %s", describe(sel, only))
 	}
-	if found == nil {
-		return nil, object.CodeNotFound.Errorf("no snapshot matches %s", describe(sel, only))
+	return found, nil, nil
+}
+
+// listed is the error of a listing.
+func listed(err error) error {
+	if err == nil {
+		return nil
 	}
-	return found, nil
+	return fmt.Errorf("listing snapshots: %w", err)
 }
 
 func describe(sel Selector, only Narrow) string {
@@ -173,6 +193,7 @@ func describe(sel Selector, only Narrow) string {
 	return s
 }
 
+// latest returns the newest snapshot, also beside an error of object.CodeDamaged.
 func latest(ctx context.Context, store Snapshots, only Narrow) (*object.Snapshot, error) {
 	var newest *object.Snapshot
 	clients := map[string]bool{} // at most maxNamed+1 names
@@ -188,8 +209,8 @@ func latest(ctx context.Context, store Snapshots, only Narrow) (*object.Snapshot
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
+	if err != nil && !errors.Is(err, object.CodeDamaged) {
+		return nil, listed(err)
 	}
 	if len(clients) > 1 {
 		e := &AmbiguousError{Operand: "latest"}
@@ -202,9 +223,10 @@ func latest(ctx context.Context, store Snapshots, only Narrow) (*object.Snapshot
 		}
 		return nil, e
 	}
-	return newest, nil
+	return newest, listed(err)
 }
 
+// byPrefix returns the snapshot, also beside an error of object.CodeDamaged.
 func byPrefix(ctx context.Context, store Snapshots, prefix string) (*object.Snapshot, error) {
 	var found *object.Snapshot
 	amb := &AmbiguousError{Operand: prefix}
@@ -221,11 +243,11 @@ func byPrefix(ctx context.Context, store Snapshots, prefix string) (*object.Snap
 		found = s
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listing snapshots: %w", err)
+	if err != nil && !errors.Is(err, object.CodeDamaged) {
+		return nil, listed(err)
 	}
 	if len(amb.IDs) > 1 {
 		return nil, amb
 	}
-	return found, nil
+	return found, listed(err)
 }

@@ -86,7 +86,7 @@ func TestResolve(t *testing.T) {
 		{sel: Selector{Prefix: b1.String()}, want: b1},
 		{sel: Selector{Prefix: strings.Repeat("f", 64)}, err: "no snapshot matches"},
 	} {
-		got, err := Resolve(context.Background(), store, tt.sel, tt.only)
+		got, _, err := Resolve(context.Background(), store, tt.sel, tt.only)
 		switch {
 		case tt.err != "":
 			if err == nil || !strings.Contains(err.Error(), tt.err) {
@@ -98,7 +98,7 @@ func TestResolve(t *testing.T) {
 	}
 
 	store.snapshots[2].Manifest.Time++ // beta's signature is wrong now
-	if _, err := Resolve(context.Background(), store, Selector{}, Narrow{Client: "beta"}); !errors.Is(err, object.ErrSignature) {
+	if _, _, err := Resolve(context.Background(), store, Selector{}, Narrow{Client: "beta"}); !errors.Is(err, object.ErrSignature) {
 		t.Errorf("Resolve of an altered manifest: got %v, want ErrSignature", err)
 	}
 }
@@ -111,7 +111,7 @@ func TestResolveAmbiguousPrefix(t *testing.T) {
 		id := store.add(s, "alpha", "default", int64(i))
 		p := id.String()[:4]
 		if other, ok := first[p]; ok {
-			_, err := Resolve(context.Background(), store, Selector{Prefix: p}, Narrow{})
+			_, _, err := Resolve(context.Background(), store, Selector{Prefix: p}, Narrow{})
 			var amb *AmbiguousError
 			if !errors.As(err, &amb) || len(amb.IDs) != 2 || amb.IDs[0] != other || amb.IDs[1] != id {
 				t.Fatalf("Resolve(%q) = %v, want both %s and %s", p, err, other, id)
@@ -128,9 +128,34 @@ func TestResolveBoundsClients(t *testing.T) {
 	for i := range 100 {
 		store.add(newSigner(1), fmt.Sprintf("c%03d", i), "default", int64(i))
 	}
-	_, err := Resolve(context.Background(), store, Selector{}, Narrow{})
+	_, _, err := Resolve(context.Background(), store, Selector{}, Narrow{})
 	var amb *AmbiguousError
 	if !errors.As(err, &amb) || len(amb.Clients) != maxNamed || !amb.More {
 		t.Fatalf("got %v, want an AmbiguousError of %d clients and more", err, maxNamed)
+	}
+}
+
+// rotten is a store of which a file can't be read: its listing says so when all
+// others have been yielded.
+type rotten struct{ *fakeStore }
+
+func (r rotten) Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error {
+	return errors.Join(r.fakeStore.Snapshots(ctx, yield), object.CodeDamaged.Errorf("snapshots/x is damaged"))
+}
+
+func TestResolveBesideDamage(t *testing.T) {
+	store := rotten{&fakeStore{}}
+	id := store.add(newSigner(1), "alpha", "default", 100)
+	for _, sel := range []Selector{{}, {Prefix: id.String()}} {
+		got, unread, err := Resolve(context.Background(), store, sel, Narrow{})
+		if err != nil || got.ID() != id || !errors.Is(unread, object.CodeDamaged) {
+			t.Errorf("Resolve(%v): got %v, %v; want the snapshot, and what could not be read", sel, unread, err)
+		}
+		if got, err := Find(context.Background(), store, sel, Narrow{}); !errors.Is(err, object.CodeDamaged) {
+			t.Errorf("Find(%v): got %v, %v; want the damage", sel, got, err)
+		}
+	}
+	if _, _, err := Resolve(context.Background(), store, Selector{}, Narrow{Client: "beta"}); !errors.Is(err, object.CodeDamaged) {
+		t.Errorf("Resolve of a client that has nothing: got %v, want the damage", err)
 	}
 }
