@@ -13,7 +13,7 @@ import (
 func (p *program) backupEvents(done *sender.Progress) sender.Events {
 	events := sender.Events{
 		Problem:  p.printSourceProblem,
-		Note:     func(text string) { p.say("note", text) },
+		Note:     p.note,
 		Progress: done,
 	}
 	if p.ui.Verbose {
@@ -33,12 +33,17 @@ type sourceError struct {
 	Item   string `json:"item"`
 }
 
+// note remarks on something that is as it should be, unless the run is quiet.
+func (p *program) note(text string) {
+	if !p.ui.Quiet {
+		p.say("note", text)
+	}
+}
+
 func (p *program) printSourceProblem(pr source.Problem) {
 	switch {
 	case pr.Kind == source.Skipped:
-		if !p.ui.Quiet {
-			p.say("note", ui.Quote(pr.Path)+" was left out: "+pr.Err.Error())
-		}
+		p.note(ui.Quote(pr.Path) + " was left out: " + pr.Err.Error())
 	case p.ui.JSON:
 		line := sourceError{MessageType: "error", During: "archival", Item: pr.Path}
 		line.Error.Message = pr.Err.Error()
