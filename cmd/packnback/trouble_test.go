@@ -54,12 +54,12 @@ func TestRemoteTroubles(t *testing.T) {
 		{name: "failing program", key: "failing", status: 1, line: "something broke"},
 		{name: "no repository", key: "elsewhere", status: 10, line: "there is no repository", hint: "packnback init"},
 		{name: "refused key", key: "stranger", status: 1, line: "refuses the login", hint: "packnback authorize"},
-		{name: "changed host key", ssh: sshd + " -o HostKeyAlias=changed", status: 1, line: "CHANGED", hint: "ssh-keygen -R"},
-		{name: "unknown host key", ssh: sshd + " -o HostKeyAlias=unknown", status: 1, line: "is not known", hint: "ssh 127.0.0.1"},
+		{name: "changed host key", ssh: sshd + " -o HostKeyAlias=changed", status: 1, line: "CHANGED", hint: fmt.Sprintf("ssh-keygen -R '[127.0.0.1]:%d'\n", w.sshd.Port)},
+		{name: "unknown host key", ssh: sshd + " -o HostKeyAlias=unknown", status: 1, line: "is not known", hint: fmt.Sprintf("ssh -p %d %s@127.0.0.1\n", w.sshd.Port, w.sshd.User)},
 		{name: "nobody listens", repo: "ssh://127.0.0.1:1", ssh: "ssh -F none -o BatchMode=yes", status: 1, line: "can't reach 127.0.0.1"},
 		{name: "no ssh", ssh: "/nowhere/ssh", status: 1, line: "can't run ssh", hint: "builtin"},
 		{name: "option as host", repo: "ssh://-oProxyCommand=touch%20x/", ssh: sshd, status: 2, line: "hyphen"},
-		{name: "builtin, unknown key", ssh: "builtin", repo: fmt.Sprintf("ssh://127.0.0.1:%d", w.sshd.Port), status: 1, line: "is not known", hint: "ssh 127.0.0.1"},
+		{name: "builtin, unknown key", ssh: "builtin", repo: fmt.Sprintf("ssh://127.0.0.1:%d", w.sshd.Port), status: 1, line: "is not known", hint: fmt.Sprintf("ssh -p %d ", w.sshd.Port)},
 		{name: "write-only", key: "web1", status: 13, line: "write-only"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

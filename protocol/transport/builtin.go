@@ -24,16 +24,17 @@ const (
 
 // channel is a running command of the built-in client.
 type channel struct {
-	host, remote string
-	client       *ssh.Client
-	agent        io.Closer // nil when there is none
-	session      *ssh.Session
-	in           io.WriteCloser
-	out          io.Reader
-	says         *remarks
-	exited       chan struct{} // closed when err is set
-	err          error         // of the command
-	close        sync.Once
+	to      Location // with the user and the port that were used
+	remote  string
+	client  *ssh.Client
+	agent   io.Closer // nil when there is none
+	session *ssh.Session
+	in      io.WriteCloser
+	out     io.Reader
+	says    *remarks
+	exited  chan struct{} // closed when err is set
+	err     error         // of the command
+	close   sync.Once
 }
 
 // settings are the options of "builtin" and what the environment says.
@@ -52,7 +53,7 @@ type settings struct {
 
 // newSettings reads the words after "builtin": -i FILE, -p PORT and -l USER.
 func newSettings(to Location, words []string, opt Options) (*settings, error) {
-	s := &settings{port: 22, ask: opt.Ask, dial: opt.dial}
+	s := &settings{port: sshPort, ask: opt.Ask, dial: opt.dial}
 	if s.dial == nil {
 		s.dial = func(ctx context.Context, hostPort string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: dialPatience}).DialContext(ctx, "tcp", hostPort)
@@ -106,7 +107,8 @@ func dialBuiltin(ctx context.Context, to Location, words []string, remote string
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s.clock = newClock(conn, dialPatience)
-	c := &channel{host: to.Host, remote: remote, says: &remarks{to: opt.Stderr}, exited: make(chan struct{})}
+	to.User, to.Port = s.user, s.port
+	c := &channel{to: to, remote: remote, says: &remarks{to: opt.Stderr}, exited: make(chan struct{})}
 	if err = s.login(ctx, c, conn); err == nil {
 		if err = c.start(); err == nil {
 			s.clock.stop()
@@ -154,13 +156,14 @@ func (s *settings) login(ctx context.Context, c *channel, conn net.Conn) error {
 	var already *Error
 	switch {
 	case errors.As(err, &already):
+		already.User, already.Port = s.user, s.port
 		return already
 	case s.unread != nil:
-		return &Error{Problem: LoginRefused, Host: c.host, Detail: clean(s.unread.Error()), Err: s.unread}
+		return &Error{Problem: LoginRefused, Host: c.to.Host, Detail: clean(s.unread.Error()), Err: s.unread}
 	case known.accepted:
-		return &Error{Problem: LoginRefused, Host: c.host, Detail: fmt.Sprintf("no key of %s was taken for the user %q", s.sources(), s.user), Err: err}
+		return &Error{Problem: LoginRefused, Host: c.to.Host, Detail: fmt.Sprintf("no key of %s was taken for the user %q", s.sources(), s.user), Err: err}
 	}
-	return &Error{Problem: Ended, Host: c.host, Err: err}
+	return &Error{Problem: Ended, Host: c.to.Host, Err: err}
 }
 
 // sources says for people where keys were looked for.
@@ -303,8 +306,8 @@ func (c *channel) Explain(err error) error {
 		c.says.release()
 		return err
 	case errors.As(c.err, &exit):
-		return judge(c.host, c.remote, exit.ExitStatus(), c.says.last(), err)
+		return judge(c.to, c.remote, exit.ExitStatus(), c.says.last(), err)
 	}
 	c.says.release()
-	return &Error{Problem: Ended, Host: c.host, Remote: c.remote, Err: err}
+	return &Error{Problem: Ended, Host: c.to.Host, Remote: c.remote, Err: err}
 }

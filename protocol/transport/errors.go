@@ -23,6 +23,8 @@ const (
 type Error struct {
 	Problem Problem
 	Host    string
+	User    string // empty: whoever ssh takes
+	Port    int    // 0: whatever ssh takes
 	Detail  string // last line of what ssh or the far side said, fit for a terminal; may be empty
 	Remote  string // command that was to run on the far side
 	Err     error  // may be nil
@@ -69,19 +71,42 @@ func (e *Error) Hint() string {
 	case LoginRefused:
 		return "load the key into the agent or name it, as in --ssh-command 'ssh -i FILE', and see that the far side has its authorized_keys line (packnback authorize prints it)"
 	case HostKeyChanged:
-		return "ask its administrator for the fingerprint; only if it is right, forget the old key: ssh-keygen -R " + e.Host
+		return "ask its administrator for the fingerprint; only if it is right, forget the old key: ssh-keygen -R " + e.knownAs()
 	case HostKeyUnknown:
-		return "log in once by hand to compare the fingerprint: ssh " + e.Host
+		return "log in once by hand to compare the fingerprint: ssh " + e.login()
 	case NoProgram:
 		return "install packnback there, or name it: --remote-command /path/to/packnback"
 	}
 	return ""
 }
 
+// sshPort is the port that known_hosts doesn't name.
+const sshPort = 22
+
+// login returns the words after ssh for somebody who logs in by hand.
+func (e *Error) login() string {
+	host := e.Host
+	if e.User != "" {
+		host = e.User + "@" + host
+	}
+	if e.Port == 0 || e.Port == sshPort {
+		return host
+	}
+	return fmt.Sprintf("-p %d %s", e.Port, host)
+}
+
+// knownAs returns the machine's name in known_hosts, for a shell.
+func (e *Error) knownAs() string {
+	if e.Port == 0 || e.Port == sshPort {
+		return e.Host
+	}
+	return fmt.Sprintf("'[%s]:%d'", e.Host, e.Port)
+}
+
 // judge turns the exit status of ssh and the last lines of its stderr into an
 // error. ssh itself exits with 255; anything else comes from the far side.
-func judge(host, remote string, status int, lines []string, err error) error {
-	e := &Error{Host: host, Remote: remote, Err: err}
+func judge(to Location, remote string, status int, lines []string, err error) error {
+	e := &Error{Host: to.Host, User: to.User, Port: to.Port, Remote: remote, Err: err}
 	all := strings.Join(lines, "\n")
 	has := func(texts ...string) bool {
 		for _, t := range texts {

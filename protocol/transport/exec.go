@@ -19,14 +19,15 @@ const (
 
 // process is a running ssh.
 type process struct {
-	host, remote string
-	cmd          *exec.Cmd
-	in           *os.File // what it reads
-	out          *os.File // what it writes
-	says         *remarks
-	exited       chan struct{} // closed when status is set and its last words are in
-	status       int
-	close        sync.Once
+	to     Location
+	remote string
+	cmd    *exec.Cmd
+	in     *os.File // what it reads
+	out    *os.File // what it writes
+	says   *remarks
+	exited chan struct{} // closed when status is set and its last words are in
+	status int
+	close  sync.Once
 }
 
 // arguments returns the words that ssh is started with. Agent and X11 are not
@@ -44,10 +45,28 @@ func arguments(to Location, words []string, remote string) []string {
 	return append(args, "--", host, remote)
 }
 
+// asked returns l with the user and the port that the words of an ssh command
+// have, which come before ours and win. Only hints depend on it.
+func (l Location) asked(words []string) Location {
+	for i := len(words) - 2; i > 0; i-- { // the first of several wins
+		switch value := words[i+1]; words[i] {
+		case "-l":
+			if checkWord("user", value) == nil {
+				l.User = value
+			}
+		case "-p":
+			if port, err := strconv.ParseUint(value, 10, 16); err == nil {
+				l.Port = int(port)
+			}
+		}
+	}
+	return l
+}
+
 // dialExec starts the ssh that words call.
 func dialExec(to Location, words []string, remote string, stderr io.Writer) (Link, error) {
 	args := arguments(to, words, remote)
-	p := &process{host: to.Host, remote: remote, cmd: exec.Command(args[0], args[1:]...), says: &remarks{to: stderr}, exited: make(chan struct{})}
+	p := &process{to: to.asked(words), remote: remote, cmd: exec.Command(args[0], args[1:]...), says: &remarks{to: stderr}, exited: make(chan struct{})}
 	var theirs [3]*os.File
 	var errs *os.File
 	var err error
@@ -150,5 +169,5 @@ func (p *process) Explain(err error) error {
 		p.says.release()
 		return err
 	}
-	return judge(p.host, p.remote, p.status, p.says.last(), err)
+	return judge(p.to, p.remote, p.status, p.says.last(), err)
 }

@@ -145,6 +145,10 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 	}
 	dead := l.Addr().(*net.TCPAddr).Port
 	l.Close()
+	hints := map[transport.Problem]string{
+		transport.HostKeyUnknown: fmt.Sprintf(": ssh -p %d %s@%s", s.Port, s.User, to.Host),
+		transport.HostKeyChanged: fmt.Sprintf(": ssh-keygen -R '[%s]:%d'", to.Host, other.Port),
+	}
 	for _, c := range []struct {
 		name string
 		want transport.Problem
@@ -191,6 +195,9 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 				}
 				if problem.Hint() == "" {
 					t.Errorf("no hint for %v", err)
+				}
+				if want := hints[c.want]; !strings.Contains(problem.Hint(), want) {
+					t.Errorf("the hint is %q, want %q in it", problem.Hint(), want)
 				}
 				if strings.ContainsAny(err.Error(), "\n\x1b") {
 					t.Errorf("the message is not one line: %q", err)
