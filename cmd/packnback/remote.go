@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/packnback/packnback/protocol"
@@ -68,7 +70,7 @@ func (p *program) dial(ctx context.Context, at transport.Location) (*client.Conn
 		Program:  p.remoteCommand,
 		Upload:   p.limitUpload,
 		Download: p.limitDownload,
-		Stderr:   p.env.Stderr,
+		Stderr:   p.farRemarks(),
 		Getenv:   p.env.Getenv,
 		Ask: func(question string, secret bool) (string, error) {
 			if secret {
@@ -86,6 +88,22 @@ func (p *program) dial(ctx context.Context, at transport.Location) (*client.Conn
 		greeting.Patience = -1 // whoever is typing for ssh can break it off
 	}
 	return client.Connect(ctx, link, greeting)
+}
+
+// farRemarks returns where the lines go that the far side says on stderr.
+func (p *program) farRemarks() io.Writer {
+	if p.ui.JSON {
+		return jsonRemarks{p}
+	}
+	return p.env.Stderr
+}
+
+// jsonRemarks makes objects of the lines that transport writes one by one.
+type jsonRemarks struct{ to *program }
+
+func (r jsonRemarks) Write(b []byte) (int, error) {
+	r.to.say("remote", strings.TrimPrefix(strings.TrimSuffix(string(b), "\n"), "remote: "))
+	return len(b), nil
 }
 
 func (s *remoteStore) current() *client.Conn {

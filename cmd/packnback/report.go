@@ -13,6 +13,7 @@ import (
 	"github.com/packnback/packnback/cmd/packnback/internal/ui"
 	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/crypto"
+	"github.com/packnback/packnback/protocol/server"
 	"github.com/packnback/packnback/repo/object"
 )
 
@@ -88,6 +89,10 @@ func (p *program) report(ctx context.Context, err error) int {
 		return statusOK
 	}
 	status := exitStatus(err)
+	var served *server.Failure
+	if errors.As(err, &served) && served.Told {
+		return status // the client says it, and what is printed here reaches it too
+	}
 	text, hint := ui.QuoteText(message(err)), hintFor(err)
 	if ctx.Err() != nil && status != statusDamage {
 		status, text, hint = statusInterrupted, "interrupted", ""

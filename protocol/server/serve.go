@@ -33,6 +33,7 @@ type conn struct {
 
 	dir      string // folder of the repository
 	repo     Repository
+	refusing bool   // Hello was understood, and is not answered by Welcome
 	numbered uint32 // highest request number so far
 	upload   *upload
 	streams  streams
@@ -44,6 +45,9 @@ type conn struct {
 type Failure struct {
 	Shown error
 	Err   error
+	// Told says that a client which speaks the protocol was refused, and was sent
+	// Shown as a message: there is no need to tell it again.
+	Told bool
 }
 
 // Error returns what the client may know.
@@ -58,7 +62,7 @@ func (f *Failure) Unwrap() error { return f.Shown }
 // nil when the client has ended the connection in order, otherwise a *Failure.
 func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options, program string) error {
 	if err := opt.Check(); err != nil {
-		return &Failure{err, errors.Join(err, rw.Close())}
+		return &Failure{Shown: err, Err: errors.Join(err, rw.Close())}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -92,17 +96,18 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 	}
 	timer := time.AfterFunc(farewell, func() { cancel(errFarewell) })
 	defer timer.Stop()
+	told := false
 	if err != nil {
 		// The peer may be gone or not reading; then it doesn't learn why.
-		_ = c.out.Send(ctx, protocol.NewError(0, c.outward(broken(err))))
+		told = c.out.Send(ctx, protocol.NewError(0, c.outward(broken(err)))) == nil
 	}
 	c.out.Close()
-	_ = g.Wait() // a client that has hung up in order need not take the last answers
+	told = g.Wait() == nil && told // a client that has hung up in order need not take the last answers
 	shut()
 	if err == nil {
 		return nil
 	}
-	return &Failure{c.outward(broken(err)), err}
+	return &Failure{c.outward(broken(err)), err, told && c.refusing}
 }
 
 // broken gives an error about bytes from the wire its code. Those of the
@@ -193,6 +198,7 @@ func (c *conn) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.refusing = true
 	if c.dir, err = c.opt.folder(hello.Path); err != nil {
 		return err
 	}
@@ -209,6 +215,7 @@ func (c *conn) greet(ctx context.Context) error {
 	default:
 		return err
 	}
+	c.refusing = false
 	return c.out.Send(ctx, welcome)
 }
 
