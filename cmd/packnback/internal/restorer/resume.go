@@ -117,13 +117,18 @@ func readlink(fd int, name string, n int) (string, error) {
 }
 
 // clearWay removes what stands in the way of something that is no folder where
-// a rename would not replace it: the folder name in d, which is open as fd.
+// a rename would not replace it: the folder name in d, which is open as fd. When
+// something in it must stay, all of it does.
 func (o *Options) clearWay(d *folder, fd int, name string, st *unix.Stat_t) error {
 	if st == nil || typeOf(st) != tree.TypeDir {
 		return nil // replaced by the rename
 	}
 	if o.Delete {
-		return removeAll(fd, name, d.dev) // st.Dev may be that of a file system mounted on it
+		r := o.remover(d, d.path(name))
+		if err := r.mayGo(fd, name); err != nil {
+			return fmt.Errorf("a folder is in the way: %w", err)
+		}
+		return r.removeAll(fd, name)
 	}
 	err := unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
 	if err == unix.ENOTEMPTY || err == unix.EEXIST {

@@ -81,16 +81,19 @@ func (r *run) folderMetadata(fd int, s step) error {
 // removeExtra removes what the snapshot does not have in d, as far as it is
 // selected.
 func (r *run) removeExtra(d *folder) error {
-	selected := func(name string) bool {
-		yes, _ := r.selects(d.path(name))
-		return yes
-	}
-	return r.keeper.removeExtra(r.folders, d, r.opt.DryRun, selected, func(name string, err error) {
+	rm := r.opt.remover(d, d.path(""))
+	rm.report = func(path string, err error) {
 		if err != nil && err != unix.ENOENT {
-			r.report.lost(d.path(name), &removeError{err})
+			r.report.lost(path, &removeError{err})
 			return
 		}
-		r.report.done(Deleted, d.path(name), nil)
+		r.report.done(Deleted, path, nil)
+	}
+	return r.folders.use(d, func(fd int) error {
+		return rm.clear(fd, func(name string) (bool, error) {
+			kept, err := r.keeper.has(d, name)
+			return !kept, err
+		})
 	})
 }
 
