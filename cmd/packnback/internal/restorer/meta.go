@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,9 @@ const setIDBits = unix.S_ISUID | unix.S_ISGID
 
 // errPrivileged says what was left out because nobody asked for it as root.
 var errPrivileged = errors.New("restored only as root with --privileged")
+
+// errNotOwner says what was left out because it was meant for another owner.
+var errNotOwner = errors.New("set-ID bits and capabilities: left out because the owner could not be set")
 
 // owners turns an entry's owner into ids of this machine. Safe for concurrent
 // use.
@@ -177,6 +181,9 @@ func (a *applier) apply(n inode, e *tree.Entry, fresh bool) []error {
 	var errs []error
 	if err := a.chown(n, e); err != nil {
 		errs = append(errs, fmt.Errorf("setting the owner: %w", err))
+		if less := powerless(e); less != e {
+			e, errs = less, append(errs, errNotOwner)
+		}
 	}
 	if !fresh {
 		if err := a.clear(n, e); err != nil {
@@ -272,6 +279,19 @@ func (a *applier) chown(n inode, e *tree.Entry) error {
 		return err
 	}
 	return nil
+}
+
+// powerless returns e without what would let others act as the owner of a file
+// or with its capabilities, or e itself if there is nothing of the kind.
+func powerless(e *tree.Entry) *tree.Entry {
+	capability := func(x tree.Xattr) bool { return x.Name == "security.capability" }
+	if e.Type == tree.TypeDir || e.Mode&setIDBits == 0 && !slices.ContainsFunc(e.Xattrs, capability) {
+		return e
+	}
+	less := *e
+	less.Mode &^= setIDBits
+	less.Xattrs = slices.DeleteFunc(slices.Clone(e.Xattrs), capability)
+	return &less
 }
 
 // mode returns the permission bits to set and whether some were left out. The
