@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/packnback/packnback/cmd/packnback/internal/view"
 	"github.com/packnback/packnback/repo/table"
 	"github.com/packnback/packnback/repo/tree"
 )
@@ -18,9 +18,8 @@ import (
 // linksBudget is the memory for hard links; more go to disk.
 const linksBudget = 8 << 20
 
-// linkLayout is a table of the first names of hard-linked files: link id and a
-// hash of what must be the same for all names (16), u64 offset and u32 length
-// of the path in the spool, 4 zero bytes.
+// linkLayout is a table of the first names of hard-linked files: view.LinkKey
+// (16), u64 offset and u32 length of the path in the spool, 4 zero bytes.
 var linkLayout = table.Layout{Magic: [8]byte{'P', 'N', 'B', 'r', 'l', 'n', 'k', 1}, Key: 16, Row: 32}
 
 // links remembers under which path the first name of each hard-linked file was
@@ -45,23 +44,11 @@ func newLinks(scratchDir string) (*links, error) {
 
 func (l *links) close() error { return errors.Join(l.rows.Close(), l.spool.Close()) }
 
-// linkKey binds a link id to what the names of one inode have in common, so
-// that entries that only claim to be the same file are not tied together.
-func linkKey(e *tree.Entry) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 128), e.LinkID)
-	b = append(b, byte(e.Type))
-	for _, v := range [...]uint64{uint64(e.Mode), uint64(e.UID), uint64(e.GID), e.Size, uint64(e.Mtime.Sec), uint64(e.Mtime.Nsec), e.Rdev} {
-		b = binary.BigEndian.AppendUint64(b, v)
-	}
-	b = append(b, e.Target...)
-	return binary.BigEndian.AppendUint64(b[:8:8], xxhash.Sum64(b[8:]))
-}
-
 // first returns the path of the first name of e's inode, or notes that it is
 // path and returns "".
 func (l *links) first(e *tree.Entry, path string) (string, error) {
-	key := linkKey(e)
-	row, ok, err := l.rows.Find(nil, key)
+	key := view.LinkKey(e)
+	row, ok, err := l.rows.Find(nil, key[:])
 	if err != nil {
 		return "", err
 	}
@@ -75,7 +62,7 @@ func (l *links) first(e *tree.Entry, path string) (string, error) {
 	if _, err := io.WriteString(l.spool, path); err != nil {
 		return "", fmt.Errorf("writing the paths of hard links: %w", err)
 	}
-	row = binary.BigEndian.AppendUint64(key, uint64(l.end))
+	row = binary.BigEndian.AppendUint64(key[:], uint64(l.end))
 	row = binary.BigEndian.AppendUint32(row, uint32(len(path)))
 	row = binary.BigEndian.AppendUint32(row, 0)
 	l.end += int64(len(path))

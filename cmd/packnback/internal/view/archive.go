@@ -32,7 +32,7 @@ type archived struct {
 // except for a zip's table of contents (about 200 bytes for each). A file that
 // is lost ends it: an archive with a hole in it could pass for a whole one.
 func (r *Reader) Archive(ctx context.Context, w io.Writer, asZip bool, from Place) error {
-	var a archiver = &tarArchiver{w: tar.NewWriter(w), first: map[uint64]string{}}
+	var a archiver = &tarArchiver{w: tar.NewWriter(w), first: map[[16]byte]string{}}
 	if asZip {
 		a = &zipArchiver{w: zip.NewWriter(w)}
 	}
@@ -107,7 +107,7 @@ const maxTarLinks = 1 << 16
 
 type tarArchiver struct {
 	w     *tar.Writer
-	first map[uint64]string // of files with several names; at most maxTarLinks
+	first map[[16]byte]string // of files with several names, by LinkKey; at most maxTarLinks
 }
 
 func (t *tarArchiver) begin(name string, e *tree.Entry) (io.Writer, error) {
@@ -141,10 +141,11 @@ func (t *tarArchiver) begin(name string, e *tree.Entry) (io.Writer, error) {
 		h.Devmajor, h.Devminor = deviceNumbers(e.Rdev)
 	}
 	if e.LinkID != 0 {
-		if first, ok := t.first[e.LinkID]; ok {
+		key := LinkKey(e)
+		if first, ok := t.first[key]; ok {
 			h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
 		} else if len(t.first) < maxTarLinks {
-			t.first[e.LinkID] = name
+			t.first[key] = name
 		}
 	}
 	if err := t.w.WriteHeader(h); err != nil {

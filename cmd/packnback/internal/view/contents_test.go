@@ -1,6 +1,7 @@
 package view
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"context"
@@ -90,6 +91,41 @@ func TestZip(t *testing.T) {
 	want := []string{"a/ drwxr-xr-x ", "a/f -rw-r--r-- content", "a/l Lrwxrwxrwx target", "empty -rw-r--r-- "}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTarLinks: entries that only claim to be names of one file, perhaps because
+// another got the inode number while a backup ran, keep their own contents.
+func TestTarLinks(t *testing.T) {
+	b := viewtest.New(t)
+	list := []tree.Entry{
+		b.File("a", "one file"), b.File("b", "another"), b.File("c", "one more"), b.File("d", "one file"),
+		b.File("e", "one file"), b.Symlink("f", "a"), b.Symlink("g", "b"), b.File("h", "one file"),
+	}
+	for i := range list {
+		list[i].LinkID = 7
+	}
+	list[2].Mtime.Nsec = 1 // of the same size
+	list[3].Mode = 0o600
+	list[4].UID = 77
+	root := b.Folder("", list...)
+	var out bytes.Buffer
+	if err := newReader(t, b).Archive(context.Background(), &out, false, rootOf(root)); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	r := tar.NewReader(&out)
+	h, err := r.Next()
+	for ; err == nil; h, err = r.Next() {
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %c %s%s", h.Name, h.Typeflag, h.Linkname, content))
+	}
+	want := []string{"a 0 one file", "b 0 another", "c 0 one more", "d 0 one file", "e 0 one file", "f 2 a", "g 2 b", "h 1 a"}
+	if err != io.EOF || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }
 
