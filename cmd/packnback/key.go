@@ -116,7 +116,7 @@ func (p *program) protect(ctx context.Context, secrets *recipients.Source, text 
 		}
 		return crypto.EncryptKeyText(text, to)
 	case len(how.sealTo) > 0:
-		return secrets.SealKeyText(text, how.sealTo)
+		return secrets.SealKeyText(ctx, text, how.sealTo)
 	}
 	return text, nil
 }

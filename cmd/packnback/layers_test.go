@@ -38,6 +38,7 @@ var layers = map[string]layer{
 	"protocol/transport/linktest": {0, nil},
 	"protocol/transport/sshdtest": {0, nil},
 	internals + "env":             {0, nil},
+	internals + "env/ttytest":     {0, nil},
 
 	"crypto":                       {1, []string{"repo/object"}},
 	"repo/tree":                    {1, []string{"repo/object"}},

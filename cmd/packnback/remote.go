@@ -74,9 +74,9 @@ func (p *program) dial(ctx context.Context, at transport.Location) (*client.Conn
 		Getenv:   p.env.Getenv,
 		Ask: func(question string, secret bool) (string, error) {
 			if secret {
-				return p.env.ReadPassphrase(question)
+				return p.env.ReadPassphrase(ctx, question)
 			}
-			return p.env.Ask(question)
+			return p.env.Ask(ctx, question)
 		},
 	})
 	if err != nil {

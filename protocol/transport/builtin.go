@@ -224,7 +224,7 @@ func (s *settings) readKey(name string) (ssh.Signer, error) {
 	if s.ask == nil {
 		return nil, errors.New("it needs a passphrase and there is no terminal to ask on; load it into the agent")
 	}
-	pass, err := s.ask(fmt.Sprintf("Passphrase of the ssh key %q: ", name), true)
+	pass, err := s.ask(fmt.Sprintf("passphrase of the ssh key %q", name), true)
 	if err != nil {
 		return nil, err
 	}

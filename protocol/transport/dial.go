@@ -29,7 +29,7 @@ type Options struct {
 	Stderr   io.Writer // gets what the far side says on stderr, cleaned and prefixed; nil: nobody
 	Getenv   func(string) string
 	// Ask puts a question to the user of the built-in client; secret ones are
-	// not echoed. Nil: there is nobody to ask.
+	// not echoed, and get a colon behind them. Nil: there is nobody to ask.
 	Ask func(question string, secret bool) (string, error)
 
 	dial func(ctx context.Context, hostPort string) (net.Conn, error) // instead of TCP, in tests

@@ -1,13 +1,11 @@
 package env
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -55,20 +53,6 @@ func Process() *Env {
 func (e *Env) Terminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// Attended reports whether somebody may be sitting there who is asked something:
-// by this program on the controlling terminal, or by one that it starts.
-func (e *Env) Attended() bool {
-	if e.Terminal(e.Stdin) {
-		return true
-	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	tty.Close()
-	return true
 }
 
 // Width returns how many columns the terminal behind stream has, and fallback
@@ -133,53 +117,4 @@ func (e *Env) folder(variable, below string) (string, error) {
 		return "", fmt.Errorf("looking for $%s: %w", variable, err)
 	}
 	return filepath.Join(home, below, "packnback"), nil
-}
-
-// ErrNoTerminal says that a passphrase was needed and nobody can be asked.
-var ErrNoTerminal = errors.New("there is no terminal to ask for the passphrase")
-
-// ReadPassphrase asks on the controlling terminal, not on the standard streams,
-// which may carry data. It returns ErrNoTerminal where there is none.
-func (e *Env) ReadPassphrase(prompt string) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", ErrNoTerminal
-	}
-	defer tty.Close()
-	fd := int(tty.Fd())
-	if !term.IsTerminal(fd) {
-		return "", ErrNoTerminal
-	}
-	fmt.Fprintf(tty, "%s: ", prompt)
-	secret, err := term.ReadPassword(fd)
-	fmt.Fprintln(tty)
-	if err != nil {
-		return "", fmt.Errorf("reading the passphrase from the terminal: %w", err)
-	}
-	return string(secret), nil
-}
-
-// Ask prints a question on the controlling terminal and returns the line typed
-// there, without the line end. It returns ErrNoTerminal where there is none.
-func (e *Env) Ask(question string) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", ErrNoTerminal
-	}
-	defer tty.Close()
-	fmt.Fprint(tty, question)
-	var line strings.Builder
-	for b := make([]byte, 1); line.Len() < 1024; {
-		n, err := tty.Read(b)
-		if n == 1 && b[0] == '\n' {
-			break
-		}
-		if n == 1 {
-			line.WriteByte(b[0])
-		}
-		if err != nil {
-			break
-		}
-	}
-	return strings.TrimSpace(line.String()), nil
 }

@@ -42,16 +42,16 @@ type Source struct {
 	// file, the one in $PACKNBACK_IDENTITY and the user's SSH keys.
 	Identities []string
 
-	ask func(prompt string) (string, error) // instead of the terminal, in tests
+	ask func(ctx context.Context, prompt string) (string, error) // instead of the terminal, in tests
 }
 
 // terminal asks for a secret on the terminal.
-func (s *Source) terminal(prompt string) (string, error) {
+func (s *Source) terminal(ctx context.Context, prompt string) (string, error) {
 	ask := s.ask
 	if ask == nil {
 		ask = s.Env.ReadPassphrase
 	}
-	secret, err := ask(prompt)
+	secret, err := ask(ctx, prompt)
 	if errors.Is(err, env.ErrNoTerminal) {
 		return "", ErrNoPassphrase
 	}
@@ -79,14 +79,14 @@ func (s *Source) NewPassphrase(ctx context.Context, name string) (string, error)
 	if ok || err != nil {
 		return passphrase, err
 	}
-	passphrase, err = s.terminal(fmt.Sprintf("new passphrase for %q", name))
+	passphrase, err = s.terminal(ctx, fmt.Sprintf("new passphrase for %q", name))
 	if err != nil {
 		return "", err
 	}
 	if passphrase == "" {
 		return "", errors.New("the passphrase is empty")
 	}
-	again, err := s.terminal("the same again")
+	again, err := s.terminal(ctx, "the same again")
 	if err != nil {
 		return "", err
 	}

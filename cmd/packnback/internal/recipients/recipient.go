@@ -2,6 +2,7 @@ package recipients
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +23,9 @@ const maxIdentityFile = 1 << 20
 // (age1pq1…, age1…), one of a plugin (age1NAME1…), an SSH public key
 // (ssh-ed25519 …, ssh-rsa …), or a file whose first line that is not a comment
 // is one of these, or that is the public part of a restore key.
-func (s *Source) Recipient(spec string) (age.Recipient, error) {
+func (s *Source) Recipient(ctx context.Context, spec string) (age.Recipient, error) {
 	if looksLikeRecipient(spec) {
-		return s.parseRecipient(spec)
+		return s.parseRecipient(ctx, spec)
 	}
 	text, err := readSmall(spec)
 	if err != nil {
@@ -35,10 +36,10 @@ func (s *Source) Recipient(spec string) (age.Recipient, error) {
 		if err != nil {
 			return nil, fmt.Errorf("recipient file %q: %w", spec, err)
 		}
-		return s.parseRecipient(r.String())
+		return s.parseRecipient(ctx, r.String())
 	}
 	for line := range lines(text) {
-		r, err := s.parseRecipient(line)
+		r, err := s.parseRecipient(ctx, line)
 		if err != nil {
 			return nil, fmt.Errorf("recipient file %q: %w", spec, err)
 		}
@@ -49,11 +50,11 @@ func (s *Source) Recipient(spec string) (age.Recipient, error) {
 
 // SealKeyText returns the text of a key encrypted to the recipients that specs
 // name, as for Recipient. Each of them opens it alone.
-func (s *Source) SealKeyText(text []byte, specs []string) ([]byte, error) {
+func (s *Source) SealKeyText(ctx context.Context, text []byte, specs []string) ([]byte, error) {
 	to := make([]age.Recipient, len(specs))
 	for i, spec := range specs {
 		var err error
-		if to[i], err = s.Recipient(spec); err != nil {
+		if to[i], err = s.Recipient(ctx, spec); err != nil {
 			return nil, err
 		}
 	}
@@ -64,14 +65,14 @@ func looksLikeRecipient(s string) bool {
 	return strings.HasPrefix(s, "age1") || strings.HasPrefix(s, "ssh-")
 }
 
-func (s *Source) parseRecipient(text string) (age.Recipient, error) {
+func (s *Source) parseRecipient(ctx context.Context, text string) (age.Recipient, error) {
 	var r age.Recipient
 	var err error
 	switch {
 	case strings.HasPrefix(text, "age1pq1"):
 		r, err = age.ParseHybridRecipient(text)
 	case strings.HasPrefix(text, "age1") && strings.Count(text, "1") > 1:
-		r, err = plugin.NewRecipient(text, s.pluginUI())
+		r, err = plugin.NewRecipient(text, s.pluginUI(ctx))
 	case strings.HasPrefix(text, "age1"):
 		r, err = age.ParseX25519Recipient(text)
 	case strings.HasPrefix(text, "ssh-"):

@@ -54,7 +54,7 @@ func source(t *testing.T, vars map[string]string, answers ...string) *Source {
 	t.Helper()
 	return &Source{
 		Env: &env.Env{Stderr: new(bytes.Buffer), Getenv: func(name string) string { return vars[name] }},
-		ask: func(string) (string, error) {
+		ask: func(context.Context, string) (string, error) {
 			if len(answers) == 0 {
 				return "", env.ErrNoTerminal
 			}
@@ -77,7 +77,7 @@ func write(t *testing.T, name string, text []byte) string {
 // encrypt returns a key text encrypted to a recipient that spec names.
 func encrypt(t *testing.T, spec string) []byte {
 	t.Helper()
-	r, err := source(t, nil).Recipient(spec)
+	r, err := source(t, nil).Recipient(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestRecipient(t *testing.T) {
 		write(t, "id_ed25519.pub", []byte(public)),
 		write(t, "recipients.txt", []byte("# mine\n"+restore.Recipient().String()+"\n")),
 	} {
-		if _, err := s.Recipient(spec); err != nil {
+		if _, err := s.Recipient(t.Context(), spec); err != nil {
 			t.Errorf("recipient %.40q: %v", spec, err)
 		}
 	}
@@ -332,7 +332,7 @@ func TestRecipient(t *testing.T) {
 		{write(t, "empty", nil), "no recipient"},
 		{write(t, "other", []byte("hello")), "no recipient"},
 	} {
-		if _, err := s.Recipient(c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := s.Recipient(t.Context(), c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("recipient %.40q: got error %v, want one with %q", c.spec, err, c.want)
 		}
 	}

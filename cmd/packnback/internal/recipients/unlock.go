@@ -33,7 +33,7 @@ func (s *Source) Unlock(ctx context.Context, name string, text []byte) ([]byte, 
 	if crypto.NeedsPassphrase(text) {
 		out, err = s.unlockPassphrase(ctx, name, text)
 	} else {
-		out, err = s.unlockIdentities(name, text)
+		out, err = s.unlockIdentities(ctx, name, text)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key file %q: %w", name, err)
@@ -50,7 +50,7 @@ func (s *Source) unlockPassphrase(ctx context.Context, name string, text []byte)
 		return decryptWith(text, passphrase)
 	}
 	for try := 1; ; try++ {
-		passphrase, err := s.terminal(fmt.Sprintf("passphrase for %q", name))
+		passphrase, err := s.terminal(ctx, fmt.Sprintf("passphrase for %q", name))
 		if err != nil {
 			return nil, err
 		}
@@ -75,8 +75,8 @@ func decryptWith(text []byte, passphrase string) ([]byte, error) {
 
 // unlockIdentities tries the identities of the user: those that were named,
 // then the one beside the key file, then SSH keys.
-func (s *Source) unlockIdentities(name string, text []byte) ([]byte, error) {
-	identities, err := s.identities(name, text)
+func (s *Source) unlockIdentities(ctx context.Context, name string, text []byte) ([]byte, error) {
+	identities, err := s.identities(ctx, name, text)
 	if err != nil {
 		return nil, err
 	}
@@ -92,21 +92,21 @@ func (s *Source) unlockIdentities(name string, text []byte) ([]byte, error) {
 	return out, err
 }
 
-func (s *Source) identities(name string, text []byte) ([]age.Identity, error) {
+func (s *Source) identities(ctx context.Context, name string, text []byte) ([]age.Identity, error) {
 	files := append([]string(nil), s.Identities...)
 	if named := s.Env.Getenv("PACKNBACK_IDENTITY"); named != "" {
 		files = append(files, named)
 	}
 	var all []age.Identity
 	for _, file := range files {
-		ids, err := s.identityFile(file)
+		ids, err := s.identityFile(ctx, file)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, ids...)
 	}
 	for _, file := range append([]string{name + ".identity"}, s.sshKeys(text)...) {
-		ids, err := s.identityFile(file)
+		ids, err := s.identityFile(ctx, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -163,13 +163,13 @@ func stanzaTypes(text []byte) []string {
 
 // identityFile reads a file of age identities, one a line, or one SSH private
 // key.
-func (s *Source) identityFile(name string) ([]age.Identity, error) {
+func (s *Source) identityFile(ctx context.Context, name string) ([]age.Identity, error) {
 	text, err := readSmall(name)
 	if err != nil {
 		return nil, fmt.Errorf("identity file: %w", err)
 	}
 	if bytes.HasPrefix(text, []byte("-----BEGIN")) {
-		id, err := s.sshIdentity(name, text)
+		id, err := s.sshIdentity(ctx, name, text)
 		if err != nil {
 			return nil, fmt.Errorf("identity file %q: %w", name, err)
 		}
@@ -177,7 +177,7 @@ func (s *Source) identityFile(name string) ([]age.Identity, error) {
 	}
 	var ids []age.Identity
 	for line := range lines(text) {
-		id, err := s.parseIdentity(line)
+		id, err := s.parseIdentity(ctx, line)
 		if err != nil {
 			return nil, fmt.Errorf("identity file %q, identity %d: %w", name, len(ids)+1, err)
 		}
@@ -190,12 +190,12 @@ func (s *Source) identityFile(name string) ([]age.Identity, error) {
 }
 
 // parseIdentity reads one identity. The secret is never part of the error.
-func (s *Source) parseIdentity(line string) (age.Identity, error) {
+func (s *Source) parseIdentity(ctx context.Context, line string) (age.Identity, error) {
 	var id age.Identity
 	var err error
 	switch {
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		id, err = plugin.NewIdentity(line, s.pluginUI())
+		id, err = plugin.NewIdentity(line, s.pluginUI(ctx))
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
 		id, err = age.ParseHybridIdentity(line)
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
@@ -213,7 +213,7 @@ func (s *Source) parseIdentity(line string) (age.Identity, error) {
 
 // sshIdentity reads an SSH private key, asking for its passphrase only when it
 // is the one that fits.
-func (s *Source) sshIdentity(name string, pem []byte) (age.Identity, error) {
+func (s *Source) sshIdentity(ctx context.Context, name string, pem []byte) (age.Identity, error) {
 	id, err := agessh.ParseIdentity(pem)
 	var locked *ssh.PassphraseMissingError
 	if !errors.As(err, &locked) {
@@ -223,14 +223,14 @@ func (s *Source) sshIdentity(name string, pem []byte) (age.Identity, error) {
 		return nil, errors.New("an encrypted SSH key in the old PEM form; convert it with ssh-keygen -p -o")
 	}
 	return agessh.NewEncryptedSSHIdentity(locked.PublicKey, pem, func() ([]byte, error) {
-		passphrase, err := s.terminal(fmt.Sprintf("passphrase for SSH key %q", name))
+		passphrase, err := s.terminal(ctx, fmt.Sprintf("passphrase for SSH key %q", name))
 		return []byte(passphrase), err
 	})
 }
 
 // pluginUI is how an age plugin talks to the user: messages on standard error,
 // questions on the terminal.
-func (s *Source) pluginUI() *plugin.ClientUI {
+func (s *Source) pluginUI(ctx context.Context) *plugin.ClientUI {
 	say := func(format string, args ...any) { fmt.Fprintf(s.Env.Stderr, format+"\n", args...) }
 	return &plugin.ClientUI{
 		DisplayMessage: func(name, message string) error {
@@ -240,16 +240,16 @@ func (s *Source) pluginUI() *plugin.ClientUI {
 		RequestValue: func(name, prompt string, secret bool) (string, error) {
 			prompt = fmt.Sprintf("age-plugin-%s: %q", name, prompt)
 			if secret {
-				return s.terminal(prompt)
+				return s.terminal(ctx, prompt)
 			}
-			return s.Env.Ask(prompt + ": ")
+			return s.Env.Ask(ctx, prompt+": ")
 		},
 		Confirm: func(name, prompt, yes, no string) (bool, error) {
 			choices := fmt.Sprintf("yes (%q) or no (%q)", yes, no)
 			if no == "" {
 				choices = fmt.Sprintf("yes (%q)", yes)
 			}
-			answer, err := s.Env.Ask(fmt.Sprintf("age-plugin-%s: %q: %s? ", name, prompt, choices))
+			answer, err := s.Env.Ask(ctx, fmt.Sprintf("age-plugin-%s: %q: %s? ", name, prompt, choices))
 			return strings.HasPrefix(strings.ToLower(answer), "y"), err
 		},
 		WaitTimer: func(name string) { say("waiting for age-plugin-%s (touch the token?)", name) },
