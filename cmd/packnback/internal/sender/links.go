@@ -12,13 +12,14 @@ import (
 )
 
 // A file with several names is read under its first one. What came of that is
-// a row of linkedLayout: linkKey | outcome 1 | content id 32 | size 8 | number
-// of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
+// a row of linkedLayout: linkKey | outcome 1 | racy 1 | content id 32 | size 8 |
+// number of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
 var linkedLayout = table.Layout{Magic: [8]byte([]byte("PNBlkd\x00\x01")), Key: len(linkKey{}), Row: linkedExtents + maxDirect*linkedExtent}
 
 const (
 	linkedOutcome = len(linkKey{})
-	linkedContent = linkedOutcome + 1
+	linkedRacy    = linkedOutcome + 1
+	linkedContent = linkedRacy + 1
 	linkedSize    = linkedContent + object.IDSize
 	linkedCount   = linkedSize + 8
 	linkedExtents = linkedCount + 1
@@ -63,6 +64,11 @@ func (a *assembler) rememberLink(it *item) error {
 	default:
 		row = append(row, linkExtents)
 	}
+	racy := byte(0)
+	if it.rec.Racy {
+		racy = 1
+	}
+	row = append(row, racy)
 	row = append(row, it.rec.Content[:]...)
 	row = binary.BigEndian.AppendUint64(row, e.Size)
 	n := 0
@@ -90,6 +96,9 @@ func (a *assembler) linked(it *item) error {
 	if !ok || row[linkedOutcome] == linkFailed {
 		it.fail(errLink)
 		return nil
+	}
+	if row[linkedRacy] != 0 {
+		it.rec.Racy = true // it was read when the first name was, not when the walk came to this one
 	}
 	e := &it.rec.Entry
 	it.rec.Content = object.ID(row[linkedContent:linkedSize])
