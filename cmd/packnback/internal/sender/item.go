@@ -39,6 +39,7 @@ type item struct {
 	spool *spool        // the same, of an entry made in this run
 
 	link   linkKey       // of a file with several names; else zero
+	other  bool          // what was read may be another file than the one that link is of
 	data   []byte        // contents of a small file, part of the batch's buffer
 	offset uint32        // in the open bundle, while waits
 	waits  bool          // for the open bundle's id

@@ -258,6 +258,25 @@ func (l *lab) snapshot(id object.ID) map[string]seen {
 	return out
 }
 
+// entry returns the entry of the file name at the top of the tree.
+func (l *lab) entry(id object.ID, name string) *tree.Entry {
+	l.t.Helper()
+	snap, err := l.repo.Snapshot(context.Background(), id)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r := l.reader()
+	top, ok, err := tree.Lookup(r.load, snap.Manifest.Root, "tree")
+	if !ok || err != nil {
+		l.t.Fatalf("no folder tree: %v", err)
+	}
+	e, ok, err := tree.Lookup(r.load, top.Subtree, name)
+	if !ok || err != nil {
+		l.t.Fatalf("no file %q: %v", name, err)
+	}
+	return e
+}
+
 func (r *reader) folder(id object.ID, at string, got map[string]seen) {
 	r.t.Helper()
 	for e, err := range tree.ReadDir(r.load, id) {

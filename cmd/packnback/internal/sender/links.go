@@ -38,8 +38,9 @@ const (
 	linkExtents = 2
 )
 
-// errLink says that the first name of a file was unreadable.
-var errLink = errors.New("another name of a file that could not be read")
+// errLink says that the first name of a file was unreadable, or led to another
+// file by then.
+var errLink = errors.New("another name of a file that could not be read, or was replaced before it was")
 
 func keyOfLink(r *statcache.Record) (key linkKey) {
 	b := binary.BigEndian.AppendUint64(key[:0], r.Entry.LinkID)
@@ -57,7 +58,7 @@ func (a *assembler) rememberLink(it *item) error {
 	row := make([]byte, 0, linkedLayout.Row)
 	row = append(row, it.link[:]...)
 	switch {
-	case it.err != nil:
+	case it.err != nil || it.other:
 		row = append(row, linkFailed)
 	case it.task == taskSmall || !it.rec.Content.IsZero():
 		row = append(row, linkSmall)

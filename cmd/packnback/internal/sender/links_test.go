@@ -1,20 +1,27 @@
 package sender
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
+
+func (l *lab) at(name string) string { return filepath.Join(l.dir, name) }
 
 // links makes a file and further names of it.
 func (l *lab) links(content []byte, name string, others ...string) {
 	l.t.Helper()
 	l.write(name, content)
 	for _, other := range others {
-		if err := os.Link(filepath.Join(l.dir, name), filepath.Join(l.dir, other)); err != nil {
+		if err := os.Link(l.at(name), l.at(other)); err != nil {
 			l.t.Fatal(err)
 		}
 	}
@@ -41,7 +48,7 @@ func TestRacyLink(t *testing.T) {
 		t.Run(size, func(t *testing.T) {
 			l := newLab(t)
 			l.links(random(1, n), "a", "b", "c")
-			f, err := os.OpenFile(filepath.Join(l.dir, "a"), os.O_RDWR, 0)
+			f, err := os.OpenFile(l.at("a"), os.O_RDWR, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,4 +81,135 @@ func ctimeOf(t *testing.T, f *os.File) time.Time {
 		t.Fatal(err)
 	}
 	return time.Unix(st.Ctim.Unix())
+}
+
+// When one name of a file becomes another file after the walk has seen both and
+// before any is read, every name has its own contents or is reported. What is
+// reported comes with the next run.
+func TestReplacedLink(t *testing.T) {
+	const outside = "../outside" // no part of the backup
+	for _, c := range []struct {
+		name   string
+		change func(l *lab, content []byte) error // of a, b and c, names of one file, and d
+		old    []string                           // names with what they were
+		bad    []string                           // names that are reported
+	}{
+		{"first", func(l *lab, content []byte) error {
+			l.write("../new", content)
+			return os.Rename(l.at("../new"), l.at("a"))
+		}, nil, []string{"b", "c"}},
+		{"second", func(l *lab, content []byte) error {
+			l.write("../new", content)
+			return os.Rename(l.at("../new"), l.at("b"))
+		}, []string{"b", "c"}, nil},
+		{"first by a name of another", func(l *lab, _ []byte) error {
+			return os.Rename(l.at(outside), l.at("a"))
+		}, nil, []string{"b", "c"}},
+		{"all, with the inode number of the old", func(l *lab, content []byte) error {
+			err := errors.Join(os.Remove(l.at("a")), os.Remove(l.at("b")), os.Remove(l.at("c")))
+			l.write("a", content)
+			l.write("b", []byte("another"))
+			return errors.Join(err, os.Link(l.at("a"), l.at("e")))
+		}, nil, []string{"b", "c"}},
+		{"all but the first", func(l *lab, content []byte) error {
+			err := errors.Join(os.Remove(l.at("b")), os.Remove(l.at("c")))
+			l.write("a", content)
+			l.write("b", []byte("another"))
+			return err
+		}, nil, []string{"b", "c"}},
+	} {
+		for _, size := range []int{1000, largeFile} {
+			t.Run(fmt.Sprintf("%s,size=%d", c.name, size), func(t *testing.T) {
+				l := newLab(t)
+				l.links(random(1, size), "a", "b", "c")
+				l.links(random(2, size+1), "d", outside)
+				want, now := l.onDisk(), l.cfg.now
+				l.onCall(2, func(now time.Time) time.Time {
+					if err := c.change(l, random(3, size+2)); err != nil {
+						t.Error(err)
+					}
+					return now
+				})
+				sum := l.backup()
+				l.cfg.now = now
+				for name, s := range l.onDisk() {
+					if !slices.Contains(c.old, name) {
+						want[name] = s
+					}
+				}
+				delete(want, "e") // was not there when the folder was listed
+				for _, name := range c.bad {
+					delete(want, name)
+				}
+				if d := cmp.Diff(want, l.snapshot(sum.Snapshot)); d != "" {
+					t.Errorf("snapshot (-want +got):\n%s", d)
+				}
+				var bad []string
+				for _, p := range l.bad {
+					bad = append(bad, strings.TrimPrefix(p.Path, "tree/"))
+				}
+				if d := cmp.Diff(c.bad, bad); d != "" || sum.Incomplete() != (len(bad) > 0) {
+					t.Errorf("problems %v (-want +got):\n%s", l.bad, d)
+				}
+				l.same(l.backup().Snapshot)
+				if len(l.bad) != 0 {
+					t.Errorf("problems of the second run: %v", l.bad)
+				}
+			})
+		}
+	}
+}
+
+// What is written into a file under one name is what the others have.
+func TestGrowingLink(t *testing.T) {
+	l := newLab(t)
+	l.links(random(1, 1000), "a", "b")
+	l.links(random(1, 2*largeFile), "c", "d")
+	now := l.cfg.now
+	l.onCall(2, func(now time.Time) time.Time {
+		l.write("b", random(2, 2000))
+		l.write("d", random(2, 3*largeFile))
+		return now
+	})
+	got, want := l.snapshot(l.backup().Snapshot), l.onDisk()
+	for name, s := range want {
+		if g := got[name]; g.Content != s.Content || g.Size != s.Size || !g.Link {
+			t.Errorf("%s: got %+v, want %+v", name, g, s)
+		}
+	}
+	l.cfg.now = now
+	l.same(l.backup().Snapshot)
+}
+
+// A file that was replaced is stored with all that goes with it.
+func TestReplaced(t *testing.T) {
+	for _, size := range []int{1000, largeFile} {
+		t.Run(fmt.Sprintf("size=%d", size), func(t *testing.T) {
+			l := newLab(t)
+			l.cfg.Options.WithAtime = true
+			l.write("f", random(1, size))
+			const outside = "../outside"
+			l.links(random(2, size), outside, "../outside2")
+			mtime, atime := time.Unix(1_600_000_000, 7), time.Unix(1_700_000_000, 8)
+			if err := errors.Join(os.Chmod(l.at(outside), 0o640), os.Chtimes(l.at(outside), atime, mtime)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(l.at(outside), 1, 2); err != nil && !errors.Is(err, os.ErrPermission) {
+				t.Fatal(err)
+			}
+			now := l.cfg.now
+			l.onCall(2, func(now time.Time) time.Time {
+				if err := os.Rename(l.at(outside), l.at("f")); err != nil {
+					t.Error(err)
+				}
+				return now
+			})
+			got := l.entry(l.backup().Snapshot, "f")
+			l.cfg.now = now
+			want := l.entry(l.backup().Snapshot, "f") // read again, without a race
+			if d := cmp.Diff(want, got); d != "" || got.LinkID == 0 || got.Mode != 0o640 || got.Atime.Nsec != 8 {
+				t.Errorf("got %+v, want (-want +got):\n%s", got, d)
+			}
+		})
+	}
 }

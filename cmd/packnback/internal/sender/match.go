@@ -93,10 +93,17 @@ var errTooDeep = fmt.Errorf("left out: the path has more than %d bytes or %d fol
 
 // describe fills m.rec, m.path and m.stat from what lstat said.
 func (m *matcher) describe(it *source.Item) {
-	r, opt := &m.rec, &m.p.cfg.Options
-	*r = statcache.Record{Ctime: it.Stat.Ctime}
-	it.Fill(&r.Entry)
-	e := &r.Entry
+	m.rec = statcache.Record{}
+	m.p.describe(&m.rec, it)
+	m.path = append(m.path[:0], it.Path...)
+	m.stat = m.rec.AppendStat(m.stat[:0])
+}
+
+// describe fills r with what it.Stat says.
+func (p *pass) describe(r *statcache.Record, it *source.Item) {
+	opt, e := &p.cfg.Options, &r.Entry
+	r.Ctime = it.Stat.Ctime
+	it.Fill(e)
 	if e.HasAtime = opt.WithAtime; e.HasAtime {
 		e.Atime = it.Stat.Atime
 	} else {
@@ -108,11 +115,10 @@ func (m *matcher) describe(it *source.Item) {
 	if !opt.IgnoreInode {
 		r.Ino = it.Stat.Ino
 	}
+	e.LinkID = 0
 	if it.Stat.Nlink > 1 && e.Type != tree.TypeDir {
-		e.LinkID = m.p.ids.LinkID(it.Stat.Dev, it.Stat.Ino)
+		e.LinkID = p.ids.LinkID(it.Stat.Dev, it.Stat.Ino)
 	}
-	m.path = append(m.path[:0], it.Path...)
-	m.stat = r.AppendStat(m.stat[:0])
 }
 
 // fresh returns a copy of the described record for an item that is not

@@ -83,26 +83,9 @@ func TestAtime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := func(sum Summary) *tree.Entry {
-		t.Helper()
-		snap, err := l.repo.Snapshot(t.Context(), sum.Snapshot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := l.reader()
-		top, ok, err := tree.Lookup(r.load, snap.Manifest.Root, "tree")
-		if !ok || err != nil {
-			t.Fatalf("no folder tree: %v", err)
-		}
-		e, ok, err := tree.Lookup(r.load, top.Subtree, "f")
-		if !ok || err != nil {
-			t.Fatalf("no file: %v", err)
-		}
-		return e
-	}
 	for range 2 {
 		set(atime)
-		e := got(l.backup())
+		e := l.entry(l.backup().Snapshot, "f")
 		if want := (tree.Time{Sec: atime.Unix(), Nsec: 5}); !e.HasAtime || e.Atime != want {
 			t.Errorf("access time %v %+v, want %+v", e.HasAtime, e.Atime, want)
 		}
@@ -112,7 +95,7 @@ func TestAtime(t *testing.T) {
 		atime = atime.Add(time.Hour)
 	}
 	l.cfg.Options.WithAtime = false
-	if e := got(l.backup()); e.HasAtime {
+	if e := l.entry(l.backup().Snapshot, "f"); e.HasAtime {
 		t.Errorf("access time %+v without being asked for", e.Atime)
 	}
 }

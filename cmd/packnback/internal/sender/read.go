@@ -111,7 +111,7 @@ func (p *pass) readSmall(it *item, buf []byte) {
 			return
 		}
 		stable = uint64(n) == after.Size && sameState(before, after)
-		it.restat(before)
+		p.restat(it, before)
 	}
 	if n >= largeFile {
 		n = largeFile - 1
@@ -127,14 +127,20 @@ func (p *pass) readSmall(it *item, buf []byte) {
 }
 
 // restat takes over what was true when the file was opened, if that is news.
-func (it *item) restat(s source.Stat) {
-	r := it.rec
-	if r.Ctime == s.Ctime && r.Entry.Mtime == s.Mtime {
+func (p *pass) restat(it *item, s source.Stat) {
+	was := it.from.Stat
+	if s.Place() == was.Place() && s.Ctime == was.Ctime && s.Mtime == was.Mtime {
 		return
 	}
-	r.Racy = true
-	r.Entry.Mtime, r.Ctime = s.Mtime, s.Ctime
-	r.Entry.Mode, r.Entry.UID, r.Entry.GID = s.Mode, s.UID, s.GID
+	// A file that lost or gained names and was written to may as well be a new one
+	// that got the inode number of the old.
+	rewritten := s.Size != was.Size || s.Mtime != was.Mtime
+	if s.Place() != was.Place() || rewritten && s.Nlink != was.Nlink {
+		it.other = true
+	}
+	it.from.Stat = s
+	p.describe(it.rec, it.from)
+	it.rec.Racy = true
 }
 
 // sameState reports whether nothing happened to a file's contents between two
@@ -188,7 +194,7 @@ func (c *cutter) file(ctx context.Context, it *item) error {
 			return nil
 		}
 		before := r.Stat()
-		it.restat(before)
+		c.p.restat(it, before)
 		x, err := c.cut(ctx, content{
 			size:     before.Size,
 			segments: func(yield func(source.Segment) error) error { return r.Segments(before.Size, minHole, yield) },
