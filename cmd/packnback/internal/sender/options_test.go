@@ -135,6 +135,32 @@ func TestGrowing(t *testing.T) {
 	}
 }
 
+// A file that grows to what no bundle has room for is stored whole or reported,
+// up to the last byte.
+func TestGrowingToLarge(t *testing.T) {
+	for _, from := range []int{1000, largeFile - 2, largeFile - 1} {
+		for to := largeFile - 1; to <= largeFile+1; to++ {
+			if from == to {
+				continue
+			}
+			l := newLab(t)
+			l.write("f", random(1, from))
+			now := l.cfg.now
+			l.onCall(2, func(now time.Time) time.Time {
+				l.write("f", random(2, to))
+				return now
+			})
+			sum := l.backup()
+			l.cfg.now = now
+			whole := l.snapshot(sum.Snapshot)["f"] == l.onDisk()["f"]
+			if whole != (to < largeFile) || sum.Incomplete() == whole || len(l.bad) > 1 {
+				t.Errorf("from %d to %d bytes: whole %v, problems %v", from, to, whole, l.bad)
+			}
+			l.same(l.backup().Snapshot)
+		}
+	}
+}
+
 // A cache below what is backed up is left out: it changes under the walk.
 func TestCacheInTree(t *testing.T) {
 	l := newLab(t)

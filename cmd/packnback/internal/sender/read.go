@@ -110,7 +110,7 @@ func (p *pass) readSmall(it *item, buf []byte) {
 			it.fail(fmt.Errorf("reading: %w", err))
 			return
 		}
-		stable = uint64(n) == after.Size && sameState(before, after)
+		stable = n < largeFile && uint64(n) == after.Size && sameState(before, after)
 		p.restat(it, before)
 	}
 	if n >= largeFile {
