@@ -197,6 +197,11 @@ func TestReplaced(t *testing.T) {
 			if err := os.Chown(l.at(outside), 1, 2); err != nil && !errors.Is(err, os.ErrPermission) {
 				t.Fatal(err)
 			}
+			for name, value := range map[string]string{"f": "old", outside: "new"} {
+				if err := unix.Setxattr(l.at(name), "user.of", []byte(value), 0); err != nil && err != unix.EOPNOTSUPP {
+					t.Fatal(err)
+				}
+			}
 			now := l.cfg.now
 			l.onCall(2, func(now time.Time) time.Time {
 				if err := os.Rename(l.at(outside), l.at("f")); err != nil {
@@ -211,5 +216,63 @@ func TestReplaced(t *testing.T) {
 				t.Errorf("got %+v, want (-want +got):\n%s", got, d)
 			}
 		})
+	}
+}
+
+// A file's contents, mode and extended attributes are of one file while two
+// change places under its name.
+func TestSwapped(t *testing.T) {
+	l := newLab(t)
+	const files = 40
+	name := func(i int) string { return fmt.Sprintf("f%02d", i) }
+	size := func(i int) int {
+		if i%10 == 0 {
+			return largeFile
+		}
+		return 1000
+	}
+	for i := range files {
+		for dir, mode := range map[string]os.FileMode{"": 0o600, "../": 0o640} {
+			path := dir + name(i)
+			l.write(path, random(uint64(mode), size(i)+int(mode)))
+			if err := errors.Join(os.Chmod(l.at(path), mode), unix.Setxattr(l.at(path), "user.mode", []byte(mode.String()), 0)); err != nil {
+				t.Skipf("no extended attributes here: %v", err)
+			}
+		}
+	}
+	swap := func(i int) error {
+		return unix.Renameat2(unix.AT_FDCWD, l.at(name(i)), unix.AT_FDCWD, l.at("../"+name(i)), unix.RENAME_EXCHANGE)
+	}
+	if err := swap(0); err != nil {
+		t.Skipf("files can't change places here: %v", err)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i = (i + 1) % files {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := swap(i); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-done
+	}()
+	for range 3 {
+		id := l.backup().Snapshot
+		for i := range files {
+			e := l.entry(id, name(i))
+			want := os.FileMode(e.Mode)
+			if len(e.Xattrs) != 1 || string(e.Xattrs[0].Value) != want.String() || e.Size != uint64(size(i))+uint64(want) {
+				t.Errorf("%s: mode %s, attributes %q, %d bytes", name(i), want, e.Xattrs, e.Size)
+			}
+		}
 	}
 }

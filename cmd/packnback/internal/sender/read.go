@@ -44,7 +44,6 @@ func (p *pass) readBatch(b *batch) {
 		case taskMeta, taskLink:
 			p.readMeta(it)
 		case taskSmall:
-			p.readMeta(it)
 			n := int(it.rec.Entry.Size) + 1
 			p.readSmall(it, (*b.buf)[free:free+n:free+n])
 			free += n
@@ -55,7 +54,7 @@ func (p *pass) readBatch(b *batch) {
 	}
 }
 
-// readMeta fills in what lstat does not say.
+// readMeta fills in what lstat does not say of an entry that is not opened.
 func (p *pass) readMeta(it *item) {
 	e := &it.rec.Entry
 	if e.Type == tree.TypeSymlink {
@@ -66,11 +65,18 @@ func (p *pass) readMeta(it *item) {
 		}
 		e.Target, e.Size = target, uint64(len(target))
 	}
-	x, err := it.from.Xattrs()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	p.readXattrs(it, it.from)
+}
+
+// readXattrs reads extended attributes: of a file that is open, since its name may
+// lead to another one by now, or else by the name.
+func (p *pass) readXattrs(it *item, from interface{ Xattrs() ([]tree.Xattr, error) }) {
+	x, err := from.Xattrs()
+	gone := from == it.from && errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
 		p.complain(it, fmt.Errorf("reading extended attributes: %w", err))
 	}
-	e.Xattrs = x
+	it.rec.Entry.Xattrs = x
 }
 
 // complain reports that an entry which is in the snapshot is not whole.
@@ -85,7 +91,8 @@ func (p *pass) complain(it *item, err error) {
 
 // readSmall reads a file into buf, which is one byte longer than the file was.
 func (p *pass) readSmall(it *item, buf []byte) {
-	if it.err != nil || it.rec.Entry.Size == 0 {
+	if it.rec.Entry.Size == 0 {
+		p.readMeta(it)
 		return
 	}
 	var n int
@@ -97,6 +104,8 @@ func (p *pass) readSmall(it *item, buf []byte) {
 			return
 		}
 		before := r.Stat()
+		p.restat(it, before)
+		p.readXattrs(it, r)
 		if want := min(before.Size, largeFile-1) + 1; want > uint64(len(buf)) {
 			buf = make([]byte, want) // it has grown since lstat; rare
 		}
@@ -111,7 +120,6 @@ func (p *pass) readSmall(it *item, buf []byte) {
 			return
 		}
 		stable = n < largeFile && uint64(n) == after.Size && sameState(before, after)
-		p.restat(it, before)
 	}
 	if n >= largeFile {
 		n = largeFile - 1
@@ -171,7 +179,6 @@ func (p *pass) cutAll(ctx context.Context) error {
 		if !ok || err != nil {
 			return err
 		}
-		p.readMeta(it)
 		err = c.file(ctx, it)
 		it.release()
 		if err != nil {
@@ -184,9 +191,6 @@ func (p *pass) cutAll(ctx context.Context) error {
 // file cuts one file of the walk. The error it returns ends the run; what is
 // wrong with the file goes into the item.
 func (c *cutter) file(ctx context.Context, it *item) error {
-	if it.err != nil {
-		return nil
-	}
 	for try := 0; ; try++ {
 		r, err := it.from.Open()
 		if err != nil {
@@ -195,6 +199,7 @@ func (c *cutter) file(ctx context.Context, it *item) error {
 		}
 		before := r.Stat()
 		c.p.restat(it, before)
+		c.p.readXattrs(it, r)
 		x, err := c.cut(ctx, content{
 			size:     before.Size,
 			segments: func(yield func(source.Segment) error) error { return r.Segments(before.Size, minHole, yield) },

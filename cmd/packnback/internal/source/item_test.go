@@ -174,6 +174,16 @@ func TestXattrs(t *testing.T) {
 		if diff := cmp.Diff(want[it.Path], got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", it.Path, diff)
 		}
+		if it.Stat.Type == tree.TypeFile {
+			r, err := it.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if got, err = r.Xattrs(); err != nil || !cmp.Equal(want[it.Path], got) {
+				t.Errorf("%q opened: %v, %v", it.Path, got, err)
+			}
+		}
 		if it.Stat.Type != tree.TypeFile && it.Stat.Type != tree.TypeDir {
 			return
 		}

@@ -37,6 +37,18 @@ func (it *Item) Xattrs() ([]tree.Xattr, error) {
 		return nil, fmt.Errorf("reading the extended attributes of %q: %w", it.source, err)
 	}
 	defer a.close()
+	return a.all(it.source)
+}
+
+// Xattrs returns the extended attributes of the file that is open, whatever its
+// name leads to by now; else as Item.Xattrs.
+func (r *Reader) Xattrs() ([]tree.Xattr, error) {
+	a := xattrCallsOf(r.fd)
+	return a.all(r.source)
+}
+
+// all makes the calls for the entry that messages call source.
+func (a *xattrCalls) all(source string) ([]tree.Xattr, error) {
 	buf := xattrBuffers.Get().(*[64 << 10]byte)
 	defer xattrBuffers.Put(buf)
 	n, err := a.list(buf[:])
@@ -44,7 +56,7 @@ func (it *Item) Xattrs() ([]tree.Xattr, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the extended attributes of %q: %w", it.source, err)
+		return nil, fmt.Errorf("listing the extended attributes of %q: %w", source, err)
 	}
 	var xs []tree.Xattr
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
@@ -53,13 +65,13 @@ func (it *Item) Xattrs() ([]tree.Xattr, error) {
 			continue // removed since it was listed, or listed and not for us
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the extended attribute %q of %q: %w", name, it.source, err)
+			return nil, fmt.Errorf("reading the extended attribute %q of %q: %w", name, source, err)
 		}
 		xs = append(xs, tree.Xattr{Name: name, Value: append([]byte{}, buf[:n]...)})
 	}
 	slices.SortFunc(xs, func(a, b tree.Xattr) int { return strings.Compare(a.Name, b.Name) })
 	if xs, err = tree.FitXattrs(xs); err != nil {
-		return xs, fmt.Errorf("leaving out extended attributes of %q: %w", it.source, err)
+		return xs, fmt.Errorf("leaving out extended attributes of %q: %w", source, err)
 	}
 	return xs, nil
 }
@@ -101,8 +113,15 @@ func (it *Item) xattrCallsByFD() (xattrCalls, error) {
 	if err != nil {
 		return xattrCalls{}, changed(err)
 	}
+	a := xattrCallsOf(fd)
+	a.close = func() { _ = unix.Close(fd) } // only read from
+	return a, nil
+}
+
+// xattrCallsOf leaves fd open.
+func xattrCallsOf(fd int) xattrCalls {
 	return xattrCalls{
 		func(b []byte) (int, error) { return unix.Flistxattr(fd, b) },
 		func(name string, b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) },
-		func() { _ = unix.Close(fd) }}, nil // only read from
+		func() {}}
 }
