@@ -39,7 +39,7 @@ func carried() []struct {
 			func(b []byte) ([]byte, error) { v, err := UnmarshalDecision(b); return v.Append(nil), err }},
 		{"prune", (&PruneArguments{DryRun: true, Yes: true, Grace: -1, MaxUnused: 12.5}).Append(nil),
 			func(b []byte) ([]byte, error) { v, err := UnmarshalPruneArguments(b); return v.Append(nil), err }},
-		{"prune result", (&PruneResult{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}).Append(nil),
+		{"prune result", (&PruneResult{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}).Append(nil),
 			func(b []byte) ([]byte, error) { v, err := UnmarshalPruneResult(b); return v.Append(nil), err }},
 		{"job status", (&JobStatus{Client: "web1", Job: "default", Last: id(1), Received: 1, Flags: 2, Snapshots: 3, Trash: 4, Unusual: 5, Used: 6}).Append(nil),
 			func(b []byte) ([]byte, error) { v, err := UnmarshalJobStatus(b); return v.Append(nil), err }},

@@ -169,12 +169,13 @@ type PruneResult struct {
 	ObjectsKept, ObjectsDeleted                     uint64
 	PacksDeleted, PacksRewritten                    uint64
 	BytesCopied, BytesFreed, BytesKept, BytesUnused uint64
+	Braked                                          uint64 // clients; of a dry run
 }
 
 func (r *PruneResult) figures() []*uint64 {
 	return []*uint64{
 		&r.Snapshots, &r.Sessions, &r.Strays, &r.ObjectsKept, &r.ObjectsDeleted, &r.PacksDeleted, &r.PacksRewritten,
-		&r.BytesCopied, &r.BytesFreed, &r.BytesKept, &r.BytesUnused,
+		&r.BytesCopied, &r.BytesFreed, &r.BytesKept, &r.BytesUnused, &r.Braked,
 	}
 }
 

@@ -48,6 +48,7 @@ type PruneResult struct {
 	BytesFreed     uint64 // by which the packs have become less
 	BytesKept      uint64 // in packs, with what is unused
 	BytesUnused    uint64 // in kept packs
+	Braked         int    // with DryRun, clients of which so much would go that a prune without Yes refuses
 }
 
 // pruning is one Prune under way: the steps of packnback-repository(5),

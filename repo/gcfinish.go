@@ -17,9 +17,10 @@ import (
 const fewExpired = 5
 
 // checkShare refuses to delete most of a client's snapshots at once: a policy
-// that was set wrong, or a clock, does that more often than a person.
+// that was set wrong, or a clock, does that more often than a person. A dry run
+// only counts the clients.
 func (p *pruning) checkShare(ctx context.Context) error {
-	if p.opt.Yes || p.opt.DryRun || len(p.expired) <= fewExpired {
+	if p.opt.Yes || len(p.expired) <= fewExpired {
 		return nil
 	}
 	all, gone := map[string]int{}, map[string]int{} // by client
@@ -37,7 +38,11 @@ func (p *pruning) checkShare(ctx context.Context) error {
 	}
 	limit := p.r.percent(settingMaxDeleted)
 	for client, n := range gone {
-		if n > fewExpired && float64(n)*100 > limit*float64(all[client]) {
+		switch {
+		case n <= fewExpired || float64(n)*100 <= limit*float64(all[client]):
+		case p.opt.DryRun:
+			p.result.Braked++
+		default:
 			return object.CodeBraked.Errorf("%d of the %d snapshots of %s would be deleted for good, which is more than %g %% (setting %s); nothing was deleted; look at them, then use --yes, or bring them back with unforget",
 				n, all[client], client, limit, settingMaxDeleted)
 		}

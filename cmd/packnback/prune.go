@@ -94,6 +94,7 @@ type pruneSummary struct {
 	BytesFreed     uint64         `json:"bytes_freed"`
 	BytesKept      uint64         `json:"bytes_kept"`
 	BytesUnused    uint64         `json:"bytes_unused"`
+	Braked         int            `json:"braked_clients"`
 	Forget         *forgetSummary `json:"forget,omitempty"`
 }
 
@@ -103,6 +104,7 @@ func newPruneSummary(r repo.PruneResult, dry bool) *pruneSummary {
 		Snapshots: r.Snapshots, Sessions: r.Sessions, Strays: r.Strays, ObjectsKept: r.ObjectsKept, ObjectsDeleted: r.ObjectsDeleted,
 		PacksDeleted: r.PacksDeleted, PacksRewritten: r.PacksRewritten,
 		BytesCopied: r.BytesCopied, BytesFreed: r.BytesFreed, BytesKept: r.BytesKept, BytesUnused: r.BytesUnused,
+		Braked: r.Braked,
 	}
 }
 
@@ -164,8 +166,14 @@ func (p *program) runPrune(ctx context.Context, s store, opt repo.PruneOptions) 
 		}
 	}
 	bar := p.ui.Progress("pruning", func() ui.Status { return ui.Status{Step: ui.QuoteText(step.Load().(string))} })
-	defer bar.Stop()
-	return s.Prune(ctx, opt)
+	result, err := s.Prune(ctx, opt)
+	bar.Stop()
+	if result.Braked > 0 {
+		p.warnf("without --yes the prune itself refuses: of %s a larger share of the snapshots would go than the setting max-deleted permits",
+			ui.Number(uint64(result.Braked), "client", "clients"))
+		p.hintf("look at them with packnback unforget --list, then: packnback prune --yes")
+	}
+	return result, err
 }
 
 func (p *program) printPrune(r repo.PruneResult, dry bool) {

@@ -107,6 +107,7 @@ func (s *remoteStore) Prune(ctx context.Context, opt repo.PruneOptions) (repo.Pr
 		ObjectsKept: int(r.ObjectsKept), ObjectsDeleted: int(r.ObjectsDeleted),
 		PacksDeleted: int(r.PacksDeleted), PacksRewritten: int(r.PacksRewritten),
 		BytesCopied: r.BytesCopied, BytesFreed: r.BytesFreed, BytesKept: r.BytesKept, BytesUnused: r.BytesUnused,
+		Braked: int(r.Braked),
 	}, err
 }
 

@@ -114,6 +114,7 @@ func prune(ctx context.Context, r *repo.Repository, arguments []byte, event func
 		ObjectsKept: uint64(p.ObjectsKept), ObjectsDeleted: uint64(p.ObjectsDeleted),
 		PacksDeleted: uint64(p.PacksDeleted), PacksRewritten: uint64(p.PacksRewritten),
 		BytesCopied: p.BytesCopied, BytesFreed: p.BytesFreed, BytesKept: p.BytesKept, BytesUnused: p.BytesUnused,
+		Braked: uint64(p.Braked),
 	}
 	return m.Append(nil), nil
 }
