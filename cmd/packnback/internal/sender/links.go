@@ -12,15 +12,17 @@ import (
 )
 
 // A file with several names is read under its first one. What came of that is
-// a row of linkedLayout: linkKey | outcome 1 | racy 1 | content id 32 | size 8 |
-// number of extents 1 | extents of 45 each: kind 1, id 32, offset 4, length 8.
+// a row of linkedLayout: linkKey | outcome 1 | racy 1 | content id 32 | mtime 12 |
+// size 8 | number of extents 1 | extents of 45 each: kind 1, id 32, offset 4,
+// length 8. The times in the key are from before it was read.
 var linkedLayout = table.Layout{Magic: [8]byte([]byte("PNBlkd\x00\x01")), Key: len(linkKey{}), Row: linkedExtents + maxDirect*linkedExtent}
 
 const (
 	linkedOutcome = len(linkKey{})
 	linkedRacy    = linkedOutcome + 1
 	linkedContent = linkedRacy + 1
-	linkedSize    = linkedContent + object.IDSize
+	linkedMtime   = linkedContent + object.IDSize
+	linkedSize    = linkedMtime + 12
 	linkedCount   = linkedSize + 8
 	linkedExtents = linkedCount + 1
 	linkedExtent  = 45
@@ -44,12 +46,15 @@ var errLink = errors.New("another name of a file that could not be read, or was 
 
 func keyOfLink(r *statcache.Record) (key linkKey) {
 	b := binary.BigEndian.AppendUint64(key[:0], r.Entry.LinkID)
-	for _, t := range [...]tree.Time{r.Ctime, r.Entry.Mtime} {
-		b = binary.BigEndian.AppendUint64(b, uint64(t.Sec))
-		b = binary.BigEndian.AppendUint32(b, t.Nsec)
-	}
+	b = appendTime(b, r.Ctime)
+	b = appendTime(b, r.Entry.Mtime)
 	binary.BigEndian.AppendUint64(b, r.Entry.Size)
 	return key
+}
+
+func appendTime(b []byte, t tree.Time) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(t.Sec))
+	return binary.BigEndian.AppendUint32(b, t.Nsec)
 }
 
 // rememberLink notes what came of the first name of a file.
@@ -71,6 +76,7 @@ func (a *assembler) rememberLink(it *item) error {
 	}
 	row = append(row, racy)
 	row = append(row, it.rec.Content[:]...)
+	row = appendTime(row, e.Mtime)
 	row = binary.BigEndian.AppendUint64(row, e.Size)
 	n := 0
 	if it.task != taskSmall {
@@ -102,7 +108,9 @@ func (a *assembler) linked(it *item) error {
 		it.rec.Racy = true // it was read when the first name was, not when the walk came to this one
 	}
 	e := &it.rec.Entry
-	it.rec.Content = object.ID(row[linkedContent:linkedSize])
+	it.rec.Content = object.ID(row[linkedContent:linkedMtime])
+	e.Mtime.Sec = int64(binary.BigEndian.Uint64(row[linkedMtime:]))
+	e.Mtime.Nsec = binary.BigEndian.Uint32(row[linkedMtime+8:])
 	e.Size = binary.BigEndian.Uint64(row[linkedSize:])
 	if row[linkedOutcome] == linkSmall {
 		if it.rec.Content.IsZero() {
