@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/packnback/packnback/repo/object"
 	"golang.org/x/sys/unix"
 )
 
@@ -269,5 +270,34 @@ func TestSwapped(t *testing.T) {
 				t.Errorf("%s: mode %s, attributes %q, %d bytes", name(i), want, e.Xattrs, e.Size)
 			}
 		}
+	}
+}
+
+// What the store has lost of a large file is sent again, even if the name that it
+// was read under has left the backup.
+func TestLostUnderOtherName(t *testing.T) {
+	l := newLab(t)
+	l.links(random(1, 16<<20), "d/a", "e")
+	lost := l.objects(object.KindChunk, l.backup().Snapshot)
+	if len(lost) <= maxDirect {
+		t.Fatalf("%d chunks, want a list of them", len(lost))
+	}
+	if err := os.Rename(l.at("d"), l.at("../d")); err != nil { // which moves no time stamp of the file
+		t.Fatal(err)
+	}
+	if sum := l.backup(); sum.Counts.FilesUnmodified != 1 {
+		t.Fatalf("the name that is left: %+v", sum.Counts)
+	}
+	if err := l.repo.MarkBad(t.Context(), lost[:1]); err != nil {
+		t.Fatal(err)
+	}
+	sum := l.backup()
+	if l.asked == 0 || l.puts[object.KindChunk] != 1 {
+		t.Errorf("asked %d, put %v; want one chunk", l.asked, l.puts)
+	}
+	l.complete(sum.Snapshot)
+	l.backup()
+	if l.puts[object.KindKey] != l.total() {
+		t.Errorf("after that an unchanged run put %v", l.puts)
 	}
 }

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/packnback/packnback/cmd/packnback/internal/statcache"
@@ -108,6 +109,12 @@ func (m *matcher) reliable(old cached) (bool, error) {
 	r, err := old.raw.Decode()
 	if err != nil {
 		return false, err
+	}
+	// What a list refers to is known under the name that the file was read under
+	// only, and that one may have left the cache.
+	isList := func(x tree.Extent) bool { return x.Kind == tree.ExtentList }
+	if !t.whole() && len(old.inner) == 0 && slices.ContainsFunc(r.Entry.Extents, isList) {
+		return false, nil
 	}
 	return m.eachRef(r, old.inner, func(id object.ID) (bool, error) {
 		if t.sparse[id] {
