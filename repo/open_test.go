@@ -200,10 +200,11 @@ func TestSettings(t *testing.T) {
 		{"grace", "soon"}, {"grace", "-1h"}, {"min-age", "1x"}, {"min-free", "5%"}, {"max-unused", "101%"}, {"max-unused", "5"},
 		{"unusual-factor", "0"}, {"unusual-factor", "NaN"}, {"policy.web1", "daily=7"}, {"policy.a/b/c", "daily=7"},
 		{"policy.*/*", "often=7"}, {"colour", "red"}, {"grace", "7d\nset x y"}, {"grace", " 7d"},
+		{"unusual-gone", "0.5%"}, {"unusual-new", "0%"}, {"unusual-rate", "1.5%"}, {"unusual-rate", "101%"},
 	} {
 		wantCode(t, "setting "+bad[0]+" to "+bad[1], r.SetSetting(ctx, bad[0], bad[1]), object.CodeInvalid)
 	}
-	for _, good := range [][2]string{{"grace", "1d12h"}, {"min-free", "500M"}, {"max-unused", "2.5%"}, {"policy.web*/*", "daily=7,weekly=4"}} {
+	for _, good := range [][2]string{{"grace", "1d12h"}, {"unusual-gone", "1%"}, {"unusual-new", "100%"}, {"min-free", "500M"}, {"max-unused", "2.5%"}, {"policy.web*/*", "daily=7,weekly=4"}} {
 		if err := r.SetSetting(ctx, good[0], good[1]); err != nil {
 			t.Errorf("setting %s to %s: %v", good[0], good[1], err)
 		}
@@ -229,6 +230,9 @@ func TestSettings(t *testing.T) {
 	}
 	if _, err := other.Setting("policy.web*/*"); !errors.Is(err, object.CodeNotFound) {
 		t.Errorf("a policy that was taken back: %v", err)
+	}
+	if got := other.thresholds(); got.Gone != 1 || got.New != 100 || got.Rate != 10 {
+		t.Errorf("the thresholds are %+v", got)
 	}
 	if n := len(other.Settings()); n != len(settingTable) {
 		t.Errorf("%d settings are listed, want %d", n, len(settingTable))

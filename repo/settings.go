@@ -53,9 +53,9 @@ var settingTable = []setting{
 	{settingMinAge, "7d", "age below which no policy forgets a snapshot", checkDuration},
 	{settingMinFree, auto, "free space at which uploads stop; auto: the smaller of 5% of the disk and 10G", checkMinFree},
 	{settingFactor, "2.5", "how many times the median week's change makes a week unusual", checkFactor},
-	{settingGone, "50%", "share of the previous snapshot that is gone in an unusual one", checkPercent},
-	{settingNew, "50%", "share of a snapshot that is new in an unusual one", checkPercent},
-	{settingRate, "10%", "share of a snapshot that may change in a week before unusual-factor looks", checkPercent},
+	{settingGone, "50%", "share of the previous snapshot that is gone in an unusual one", checkWholePercent},
+	{settingNew, "50%", "share of a snapshot that is new in an unusual one", checkWholePercent},
+	{settingRate, "10%", "share of a snapshot that may change in a week before unusual-factor looks", checkWholePercent},
 }
 
 var policySetting = setting{policyPrefix, "", "retention policy of the clients and jobs that the key's pattern matches", checkPolicy}
@@ -223,6 +223,16 @@ func (r *Repository) minFree(total uint64) uint64 {
 
 func checkDuration(v string) error { _, err := parseDuration(v); return err }
 func checkPercent(v string) error  { _, err := parsePercent(v); return err }
+
+// checkWholePercent checks a threshold for unusual snapshots: those are counted
+// in whole percents, and 0 would be taken for the default.
+func checkWholePercent(v string) error {
+	p, err := parsePercent(v)
+	if err != nil || p < 1 || p != math.Trunc(p) {
+		return fmt.Errorf("value %q: want whole percents from 1%% to 100%%", v)
+	}
+	return nil
+}
 
 // checkPolicy refuses, too, a policy that would keep nothing: a policy is removed
 // by setting it to nothing.
