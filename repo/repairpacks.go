@@ -26,6 +26,9 @@ type packRepairer struct {
 	w       *pack.Writer     // the one being written, nil: none
 }
 
+// errCutOff is for a prune that can go on by itself.
+var errCutOff = object.CodeBusy.Errorf("a prune was cut off; run `packnback prune` and then repair")
+
 // salvage is a damaged pack and the pack that takes over what is whole of it.
 type salvage struct {
 	old  index.Pack
@@ -36,7 +39,8 @@ type salvage struct {
 // with what is whole of them. A damaged pack goes to the folder damaged before
 // anything else changes. Objects that are lost are reported; the next backups
 // bring again what their senders still have. CodeBusy says that a check, prune
-// or repair is running, or that one was cut off and has to be finished first.
+// or repair is running, or that a prune was cut off and has to end first; what
+// kept it from that has been marked as bad.
 func (r *Repository) RepairPacks(ctx context.Context, report func(Problem)) (CheckResult, error) {
 	prune, ok, err := r.tryLock(pruneLock, exclusive)
 	if err != nil {
@@ -89,14 +93,18 @@ func (rp *packRepairer) run(ctx context.Context) error {
 	}
 	// A condemned object in a new place would not be condemned any more, and
 	// what is below it may be half gone.
-	if l := rp.v.cur.lists; l.condemned != 0 || l.deleting != 0 {
-		return object.CodeBusy.Errorf("a prune was cut off; run `packnback prune` and then repair")
+	lists := rp.v.cur.lists
+	if lists.deleting != 0 {
+		return errCutOff
 	}
 	if err := rp.findBad(ctx); err != nil || len(rp.bad) == 0 {
 		return err
 	}
 	if rp.scratch, err = rp.r.newScratch(ctx); err != nil {
 		return err
+	}
+	if lists.condemned != 0 {
+		return rp.markLost(ctx)
 	}
 	if rp.rows, err = index.NewCollector(rp.r.fs, rp.scratch.file("rows"), repairMemory); err != nil {
 		return storeError("sorting in", rp.scratch.dir, err)

@@ -97,6 +97,79 @@ func (rp *packRepairer) places(ctx context.Context) (*table.Sorter, error) {
 	return places, nil
 }
 
+// markLost is all that a repair does while a prune that was cut off has something
+// condemned: it puts what can't be read into quarantine. A prune doesn't go past
+// that otherwise, because it couldn't tell what is needed by it.
+func (rp *packRepairer) markLost(ctx context.Context) (err error) {
+	places, err := rp.places(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, places.Close()) }()
+	bad, err := table.NewSorter(rp.r.fs, rp.scratch.file("bad"), locationLayout, listMemory)
+	if err != nil {
+		return storeError("sorting in", rp.scratch.dir, err)
+	}
+	defer func() { err = errors.Join(err, bad.Close()) }()
+	for row, err := range places.Rows() {
+		if err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return interrupted(err)
+		}
+		e, rec, err := rp.read(row)
+		if err != nil {
+			return err
+		}
+		if rec != nil {
+			continue
+		}
+		if err := rp.reportLost(e); err != nil {
+			return err
+		}
+		if err := bad.Add(row[:locationSize]); err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+	}
+	if bad.Len() == 0 {
+		return errCutOff
+	}
+	if err := rp.r.quarantine(ctx, rp.scratch, bad); err != nil {
+		return err
+	}
+	return object.CodeBusy.Errorf("a prune was cut off, which comes first; what is lost was marked as bad, so that `packnback prune` can end; run that and then repair again")
+}
+
+// read returns what the index says of a row of places, and the object; nil when
+// that is lost.
+func (rp *packRepairer) read(row []byte) (index.Entry, *object.Record, error) {
+	e, err := rp.v.set.Entry(int(binary.BigEndian.Uint64(row[locationSize:])))
+	if err != nil {
+		return e, nil, damaged("the index", err, repairCommand)
+	}
+	rec, err := rp.r.files.Record(e.Pack, e.Type(), e.Offset, e.Length)
+	switch {
+	case err != nil && !isLoss(err):
+		return e, nil, storeError("reading", e.Pack.Path(e.Type()), err)
+	case err != nil || rec.ID != e.ID:
+		return e, nil, nil
+	}
+	return e, rec, nil
+}
+
+// reportLost reports that e is lost, unless there is another copy.
+func (rp *packRepairer) reportLost(e index.Entry) error {
+	found, err := rp.v.find(nil, e.ID)
+	if err != nil {
+		return err
+	}
+	if len(found) < 2 {
+		rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: fmt.Sprintf("the %s at offset %d is lost", e.Kind, e.Offset)})
+	}
+	return nil
+}
+
 // save copies what is whole of the damaged packs to new ones, durably, one after
 // the other.
 func (rp *packRepairer) save(ctx context.Context) (err error) {
@@ -113,9 +186,9 @@ func (rp *packRepairer) save(ctx context.Context) (err error) {
 		if err := ctx.Err(); err != nil {
 			return interrupted(err)
 		}
-		e, err := rp.v.set.Entry(int(binary.BigEndian.Uint64(row[locationSize:])))
+		e, rec, err := rp.read(row)
 		if err != nil {
-			return damaged("the index", err, repairCommand)
+			return err
 		}
 		if s != rp.bad[e.Pack] {
 			if err := rp.seal(s); err != nil {
@@ -123,7 +196,7 @@ func (rp *packRepairer) save(ctx context.Context) (err error) {
 			}
 			s = rp.bad[e.Pack]
 		}
-		if err := rp.saveOne(s, e); err != nil {
+		if err := rp.saveOne(s, e, rec); err != nil {
 			return err
 		}
 	}
@@ -143,26 +216,15 @@ func (rp *packRepairer) seal(s *salvage) error {
 	return rp.r.syncDirs(pack.Dir, s.made.Name.Folder())
 }
 
-// saveOne copies one object. One that somebody has found bad stays behind,
+// saveOne copies one object; nil is one that is lost. One that somebody has found bad stays behind,
 // whatever its checksum says.
-func (rp *packRepairer) saveOne(s *salvage, e index.Entry) error {
+func (rp *packRepairer) saveOne(s *salvage, e index.Entry, rec *object.Record) error {
 	state, err := rp.v.condition(e.Location)
 	if err != nil {
 		return err
 	}
-	rec, err := rp.r.files.Record(e.Pack, e.Type(), e.Offset, e.Length)
-	if err != nil && !isLoss(err) {
-		return storeError("reading", e.Pack.Path(e.Type()), err)
-	}
-	if err != nil || rec.ID != e.ID || state != live {
-		found, err := rp.v.find(nil, e.ID)
-		if err != nil {
-			return err
-		}
-		if len(found) < 2 {
-			rp.problem(Problem{What: "object", Name: e.Pack.Path(e.Type()), ID: e.ID, Detail: fmt.Sprintf("the %s at offset %d is lost", e.Kind, e.Offset)})
-		}
-		return nil
+	if rec == nil || state != live {
+		return rp.reportLost(e)
 	}
 	if rp.w == nil {
 		rp.made++
