@@ -287,6 +287,39 @@ func TestQuarantineEnds(t *testing.T) {
 	want("a repair of the index", at[2])
 }
 
+// TestRepairOfAMissingPack has nothing to put aside, and no sender is told all
+// the same that its base is whole.
+func TestRepairOfAMissingPack(t *testing.T) {
+	d, committed := uploadsBefore(t, 2)
+	r := openRepository(t, d.Process())
+	defer r.Close()
+	told := func(want bool) {
+		t.Helper()
+		s, err := r.OpenSession(t.Context(), SessionRequest{Client: "web1", Job: "default", Base: committed[1].manifest.ID()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Standing().Based; got != want {
+			t.Errorf("told that the base is whole: %v, want %v", got, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	told(true)
+	found, err := r.mustFind(t, committed[0].tree[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.fs.Remove(found.Pack.Path(found.Type())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RepairPacks(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	told(false)
+}
+
 // TestRepairWhileCopying loses something that is deep below what a copy relies
 // on, in a repair that begins and ends while its session is open: the copy is
 // told what is missing, and puts that.

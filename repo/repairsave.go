@@ -17,18 +17,24 @@ import (
 	"github.com/packnback/packnback/repo/table"
 )
 
-// keepCopy copies a damaged pack to the folder damaged, durably.
+// keepCopy copies a damaged pack to the folder damaged, durably. Of one that is
+// not there an empty file tells that something is lost: what is in that folder
+// decides whether a sender's base may have holes.
 func (rp *packRepairer) keepCopy(p index.Pack) (err error) {
 	from := p.Name.Path(p.Type)
+	to := path.Join("damaged", path.Base(from))
 	f, err := rp.r.fs.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		there, err := exists(rp.r.fs, to)
+		if err == nil && !there {
+			err = createFile(rp.r.fs, to, nil)
+		}
+		return errors.Join(err, rp.r.syncDirs("damaged"))
 	}
 	if err != nil {
 		return storeError("opening", from, err)
 	}
 	defer f.Close()
-	to := path.Join("damaged", path.Base(from))
 	if err := rp.r.fs.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return storeError("removing", to, err) // of a repair that was cut off
 	}
