@@ -12,7 +12,7 @@ import (
 )
 
 // TestManual compares the tables of packnback-protocol(7) with the code: every
-// type, its name and limit, and every error code.
+// type, its name and limit, the limits of lists, and every error code.
 func TestManual(t *testing.T) {
 	page, err := os.ReadFile("../man/packnback-protocol.7")
 	if err != nil {
@@ -36,9 +36,25 @@ func TestManual(t *testing.T) {
 			t.Errorf("the manual lacks type %#02x %s", uint8(ty), ty)
 		}
 	}
+	for _, limit := range []string{
+		fmt.Sprintf("Neither sends more than %s,", thousands(MaxListed)),
+		fmt.Sprintf("no more than %s events of together %s bytes", thousands(MaxListed), thousands(MaxListedBytes)),
+	} {
+		if !strings.Contains(string(page), limit) {
+			t.Errorf("the manual does not say %q", limit)
+		}
+	}
 	for c := object.CodeInternal; c <= object.CodeInterrupted; c++ {
 		if !strings.Contains(string(page), fmt.Sprintf("\n.It %d Ta ", c)) {
 			t.Errorf("the manual lacks error code %d", c)
 		}
 	}
+}
+
+// thousands writes n as the manual does.
+func thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }

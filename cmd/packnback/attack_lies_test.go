@@ -138,6 +138,12 @@ var lies = map[string]lie{
 		}
 		return one(m)
 	},
+	"endless-snapshots": func(_ *hostileStore, m protocol.Message) []protocol.Message {
+		if _, ok := m.(*protocol.Snapshot); ok {
+			return slices.Repeat(one(m), protocol.MaxListed) // and there are more of them
+		}
+		return one(m)
+	},
 	"snapshot-forged": func(_ *hostileStore, m protocol.Message) []protocol.Message {
 		if s, ok := m.(*protocol.Snapshot); ok {
 			s.Snapshot.Manifest.Time++

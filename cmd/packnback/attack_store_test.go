@@ -40,6 +40,7 @@ var deceits = []deceit{
 	{"objects-missing", "objects-missing", "restore", []int{1, 3, 14}, false},
 	{"object-twice", "object-twice", "restore", []int{1, 3, 14}, false},
 	{"endless-directories", "endless-directories", "restore", []int{1, 3, 14}, false},
+	{"endless-snapshots", "endless-snapshots", "snapshots", []int{14}, false},
 	{"endless-listing", "endless-directories", "ls", []int{1, 3, 14}, false},
 	{"hangs-up", "hangs-up", "restore", []int{1, 3}, false},
 	{"forged-snapshot", "snapshot-forged", "restore", []int{1, 3, 14}, false},

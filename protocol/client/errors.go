@@ -72,6 +72,25 @@ func (*SilenceError) Hint() string {
 // Is makes errors.Is(err, object.CodeInterrupted) true.
 func (*SilenceError) Is(target error) bool { return target == object.CodeInterrupted }
 
+// ListError says that the store lists more than the protocol allows.
+// errors.Is(err, object.ErrMalformed) is true for it.
+type ListError struct {
+	What string // what it lists, in the plural
+}
+
+// Error says what and how many are allowed.
+func (e *ListError) Error() string {
+	return fmt.Sprintf("the store lists more %s than the protocol allows, %d items and %d bytes", e.What, protocol.MaxListed, protocol.MaxListedBytes)
+}
+
+// Hint says what can be done about it.
+func (*ListError) Hint() string {
+	return "it is broken or hostile, unless there really are so many; on its own machine, with -r PATH, this limit doesn't hold"
+}
+
+// Is makes errors.Is(err, object.ErrMalformed) true.
+func (*ListError) Is(target error) bool { return target == object.ErrMalformed }
+
 // maxQuote is how much of a line of noise is quoted.
 const maxQuote = 160
 

@@ -9,22 +9,28 @@ import (
 	"github.com/packnback/packnback/repo/object"
 )
 
-// Snapshots calls yield with every live snapshot, oldest first.
+// Snapshots calls yield with every live snapshot, oldest first. More than
+// protocol.MaxListed of them give a *ListError.
 func (c *Conn) Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, protocol.TypeSnapshots, yield)
+	return c.list(ctx, protocol.TypeSnapshots, "snapshots", yield)
 }
 
-// Links calls yield with what the store has kept of every forgotten snapshot.
+// Links calls yield with what the store has kept of every forgotten snapshot,
+// with the same limit.
 func (c *Conn) Links(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, protocol.TypeLinks, yield)
+	return c.list(ctx, protocol.TypeLinks, "forgotten snapshots", yield)
 }
 
-func (c *Conn) list(ctx context.Context, t protocol.Type, yield func(*object.Snapshot) error) error {
+func (c *Conn) list(ctx context.Context, t protocol.Type, what string, yield func(*object.Snapshot) error) error {
+	l := &listed{c: c, what: what}
 	request := func(n uint32) protocol.Message { return &protocol.List{Kind: t, Number: n, Window: window} }
 	return c.finished(c.stream(ctx, request, func(m protocol.Message) error {
 		s, ok := m.(*protocol.Snapshot)
 		if !ok {
 			return c.broke(m, t)
+		}
+		if err := l.add(object.MaxSnapshot - object.MaxSealedPart); err != nil {
+			return err
 		}
 		return yield(s.Snapshot)
 	}))

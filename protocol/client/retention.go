@@ -24,13 +24,13 @@ func (c *Conn) Forget(ctx context.Context, a protocol.ForgetArguments) error {
 // ApplyPolicy forgets what a policy doesn't keep, and calls decided with what
 // becomes of each snapshot after all of that is done.
 func (c *Conn) ApplyPolicy(ctx context.Context, a protocol.PolicyArguments, decided func(protocol.Decision)) error {
-	_, err := c.administer(ctx, protocol.OpApplyPolicy, a.Append(nil), func(b []byte) error {
+	_, err := c.administer(ctx, protocol.OpApplyPolicy, a.Append(nil), c.held("decisions", func(b []byte) error {
 		d, err := protocol.UnmarshalDecision(b)
 		if err == nil {
 			decided(*d)
 		}
 		return err
-	})
+	}))
 	return err
 }
 
@@ -49,13 +49,13 @@ func (c *Conn) Acknowledge(ctx context.Context, id object.ID) error {
 // Trash calls yield with every snapshot in the trash, oldest received first.
 // Their sealed parts are left out.
 func (c *Conn) Trash(ctx context.Context, yield func(*object.Snapshot) error) error {
-	_, err := c.administer(ctx, protocol.OpTrash, nil, func(b []byte) error {
+	_, err := c.administer(ctx, protocol.OpTrash, nil, c.held("snapshots in the trash", func(b []byte) error {
 		s, err := object.UnmarshalSnapshot(b)
 		if err != nil {
 			return err
 		}
 		return yield(s)
-	})
+	}))
 	return err
 }
 
@@ -79,13 +79,13 @@ func (c *Conn) Prune(ctx context.Context, a protocol.PruneArguments, step func(s
 // Status returns how the repository stands, after calling yield for each
 // client's jobs, in order of their names.
 func (c *Conn) Status(ctx context.Context, yield func(protocol.JobStatus)) (protocol.Status, error) {
-	result, err := c.administer(ctx, protocol.OpStatus, nil, func(b []byte) error {
+	result, err := c.administer(ctx, protocol.OpStatus, nil, c.held("jobs", func(b []byte) error {
 		s, err := protocol.UnmarshalJobStatus(b)
 		if err == nil {
 			yield(*s)
 		}
 		return err
-	})
+	}))
 	if err != nil {
 		return protocol.Status{}, err
 	}
