@@ -14,6 +14,7 @@ func (p *program) backupEvents(done *sender.Progress) sender.Events {
 	events := sender.Events{
 		Problem:  p.printSourceProblem,
 		Note:     p.note,
+		Warning:  func(text string) { p.warnf("%s", text) },
 		Progress: done,
 	}
 	if p.ui.Verbose {

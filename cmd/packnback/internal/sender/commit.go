@@ -94,7 +94,7 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 	id := m.ID()
 	uncached := p.build.Finish(id, root.id)
 	if err := uncached; err != nil {
-		r.events.note(fmt.Sprintf("no cache for the next run, which will read everything: %v", err))
+		r.events.warning(fmt.Sprintf("no cache for the next run, which will read everything: %v", err))
 		r.cache.Discard()
 	}
 	if err := r.state.prepare(m); err != nil {
@@ -110,7 +110,7 @@ func (r *runner) commit(ctx context.Context, p *pass, root *rootFolder, sum *Sum
 	}
 	// From here on the snapshot is there, whatever goes wrong.
 	if err := errors.Join(r.state.committed(m, receipt.Received), r.cache.Settle(id)); err != nil {
-		r.events.note(fmt.Sprintf("snapshot %s is committed, but this machine can't remember it: %v", id.Short(), err))
+		r.events.warning(fmt.Sprintf("snapshot %s is committed, but this machine can't remember it: %v", id.Short(), err))
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ const (
 type Events struct {
 	Problem  func(source.Problem)                     // an entry that was left out or is incomplete
 	Note     func(string)                             // one line for people: something unusual that needs no action
+	Warning  func(string)                             // likewise, and somebody should look; nil: Note
 	Entry    func(path string, t tree.Type, c Change) // every entry, in walk order
 	Progress *Progress                                // kept up to date meanwhile
 }
@@ -135,6 +136,9 @@ func newEvents(e Events) *events {
 	if e.Note == nil {
 		e.Note = func(string) {}
 	}
+	if e.Warning == nil {
+		e.Warning = e.Note
+	}
 	if e.Progress == nil {
 		e.Progress = new(Progress)
 	}
@@ -145,6 +149,12 @@ func (e *events) note(s string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.Note(s)
+}
+
+func (e *events) warning(s string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.Warning(s)
 }
 
 func (e *events) problem(p source.Problem) {

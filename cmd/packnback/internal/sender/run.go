@@ -72,7 +72,7 @@ func Run(ctx context.Context, cfg Config, open Open, ev Events) (sum Summary, er
 	}
 	r := &runner{cfg: &cfg, events: newEvents(ev), start: cfg.now(), absent: make(map[object.ID]bool)}
 	binding := statcache.Binding{Repository: cfg.Repository, SendKey: cfg.Key.Fingerprint(), Client: cfg.Key.Client(), Job: cfg.Job}
-	if r.state, err = openState(cfg.at(cfg.Folders.State), binding.Hash(), r.events.note); err != nil {
+	if r.state, err = openState(cfg.at(cfg.Folders.State), binding.Hash(), r.events.warning); err != nil {
 		return sum, err
 	}
 	if err := r.openCache(binding); err != nil {
