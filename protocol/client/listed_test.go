@@ -94,7 +94,7 @@ func TestAStoreThatListsTooMuch(t *testing.T) {
 				}
 				var many *client.ListError
 				if !errors.As(err, &many) || many.What != what || strings.Contains(err.Error(), "\n") {
-					t.Errorf("got %v, want a *ListError about %s", err, what)
+					t.Fatalf("got %v, want a *ListError about %s", err, what)
 				}
 				malformed(t, what, err)
 				_, err = conn.Stats(t.Context())
