@@ -44,10 +44,14 @@ const (
 	// MaxResult is the largest length of an operation's result.
 	MaxResult = 1 << 20
 	// MaxListed is the largest number of items in an answer that a client holds as
-	// a whole: Snapshots, Links, and the events of the operations trash, status and
+	// a whole: Snapshots, and the events of the operations trash, status and
 	// forget by a policy. It bounds what a store can make a client keep: less than
-	// 1 GiB of snapshots and links, whose sealed parts nobody keeps.
+	// 1 GiB of snapshots, whose sealed parts nobody keeps.
 	MaxListed = 1 << 20
+	// MaxListedLinks is the same for Links, which a store keeps for ever: a hundred
+	// machines that back up every hour come to it in ten years. Some 200 bytes of
+	// each are kept.
+	MaxListedLinks = 8 << 20
 	// MaxListedBytes bounds the same of those events, which may be larger.
 	MaxListedBytes = 1 << 30
 	// MaxNoise is how much a client reads of something that isn't the protocol.

@@ -37,7 +37,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 	for _, limit := range []string{
-		fmt.Sprintf("Neither sends more than %s,", thousands(MaxListed)),
+		fmt.Sprintf("no more than %s, the latter, which are kept for ever, no more than %s,", thousands(MaxListed), thousands(MaxListedLinks)),
 		fmt.Sprintf("no more than %s events of together %s bytes", thousands(MaxListed), thousands(MaxListedBytes)),
 	} {
 		if !strings.Contains(string(page), limit) {

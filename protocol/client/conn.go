@@ -49,7 +49,7 @@ type Conn struct {
 	group   errgroup.Group
 	slots   chan struct{} // one token for each stream that may be under way
 
-	maxListed, maxListedBytes int // those of protocol; less in tests
+	maxListed, maxListedBytes, maxLinks int // those of protocol; less in tests
 
 	flushed chan struct{} // closed when nothing will be written any more
 	done    chan struct{} // closed when err is set
@@ -77,7 +77,7 @@ type call struct {
 // says nothing a *SilenceError.
 func Connect(ctx context.Context, rw io.ReadWriteCloser, greeting Greeting) (*Conn, error) {
 	c := &Conn{
-		rw: rw, out: outbox.New(rw), maxListed: protocol.MaxListed, maxListedBytes: protocol.MaxListedBytes,
+		rw: rw, out: outbox.New(rw), maxListed: protocol.MaxListed, maxListedBytes: protocol.MaxListedBytes, maxLinks: protocol.MaxListedLinks,
 		slots: make(chan struct{}, protocol.MaxStreams), flushed: make(chan struct{}), done: make(chan struct{}),
 		calls: make(map[uint32]*call), streams: make(map[uint32]*stream),
 	}

@@ -76,11 +76,12 @@ func (*SilenceError) Is(target error) bool { return target == object.CodeInterru
 // errors.Is(err, object.ErrMalformed) is true for it.
 type ListError struct {
 	What string // what it lists, in the plural
+	Most int    // how many are allowed
 }
 
 // Error says what and how many are allowed.
 func (e *ListError) Error() string {
-	return fmt.Sprintf("the store lists more %s than the protocol allows, %d items and %d bytes", e.What, protocol.MaxListed, protocol.MaxListedBytes)
+	return fmt.Sprintf("the store lists more %s than the protocol allows: %d, of together %d bytes", e.What, e.Most, protocol.MaxListedBytes)
 }
 
 // Hint says what can be done about it.

@@ -69,6 +69,9 @@ func TestAStoreThatListsTooMuch(t *testing.T) {
 			{"without end", 1 << 20, most, most << 10, most, true},
 			{"too many bytes", most, most, 10, 0, true},
 		} {
+			if c.bytes < most && (what == "snapshots" || what == "forgotten snapshots") {
+				continue // which are small without their sealed parts
+			}
 			t.Run(what+", "+c.name, func(t *testing.T) {
 				conn := lie(t, func(far *liar) {
 					far.hear()

@@ -12,24 +12,23 @@ import (
 // Snapshots calls yield with every live snapshot, oldest first. More than
 // protocol.MaxListed of them give a *ListError.
 func (c *Conn) Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, protocol.TypeSnapshots, "snapshots", yield)
+	return c.list(ctx, protocol.TypeSnapshots, &listed{c: c, what: "snapshots", most: c.maxListed}, yield)
 }
 
 // Links calls yield with what the store has kept of every forgotten snapshot,
-// with the same limit.
+// with the limit protocol.MaxListedLinks.
 func (c *Conn) Links(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return c.list(ctx, protocol.TypeLinks, "forgotten snapshots", yield)
+	return c.list(ctx, protocol.TypeLinks, &listed{c: c, what: "forgotten snapshots", most: c.maxLinks}, yield)
 }
 
-func (c *Conn) list(ctx context.Context, t protocol.Type, what string, yield func(*object.Snapshot) error) error {
-	l := &listed{c: c, what: what}
+func (c *Conn) list(ctx context.Context, t protocol.Type, l *listed, yield func(*object.Snapshot) error) error {
 	request := func(n uint32) protocol.Message { return &protocol.List{Kind: t, Number: n, Window: window} }
 	return c.finished(c.stream(ctx, request, func(m protocol.Message) error {
 		s, ok := m.(*protocol.Snapshot)
 		if !ok {
 			return c.broke(m, t)
 		}
-		if err := l.add(object.MaxSnapshot - object.MaxSealedPart); err != nil {
+		if err := l.add(0); err != nil { // without its sealed part each is small
 			return err
 		}
 		return yield(s.Snapshot)
