@@ -20,8 +20,8 @@ const descendMemory = 1 << 20
 type closure struct {
 	s       *Session
 	v       *view
-	suspect bool          // a repair had put something aside by the time of v; only a replica's session asks
-	waning  *table.Sorter // ids to look below: only at condemned locations, or met by a replica's session; nil: none
+	suspect bool          // a repair had put something aside by the time of v, or something is quarantined in it
+	waning  *table.Sorter // ids to look below: only at condemned locations, or in doubt; nil: none
 	sorters int
 	missing object.MissingError
 }
@@ -32,14 +32,13 @@ type closure struct {
 // is out of date.
 func (s *Session) checkClosure(ctx context.Context, v *view, m *object.Manifest) error {
 	c := &closure{s: s, v: v}
-	var err error
-	if s.req.Replica {
-		// What was so when the session opened is too old. A repair puts something
-		// aside before it publishes, so this is no older than v.
-		if c.suspect, err = s.r.repaired(); err != nil {
-			return err
-		}
+	// What was so when the session opened is too old. A repair puts something
+	// aside before it publishes, so this is no older than v.
+	aside, err := s.r.repaired()
+	if err != nil {
+		return err
 	}
+	c.suspect = aside || v.quarantine != nil
 	err = c.run(ctx, m)
 	if c.waning != nil {
 		err = errors.Join(err, c.waning.Close())
@@ -146,17 +145,17 @@ func (c *closure) look(id object.ID) error {
 }
 
 // doubts reports whether what is live may all the same have holes below it, for
-// a session that must not rely on that: it copies to a replica.
-func (c *closure) doubts() bool {
-	return c.s.req.Replica && (c.suspect || c.v.quarantine != nil)
-}
+// a session that must not rely on that: it copies to a replica, or was told what
+// it may rely on before anything was found bad or lost. One that was told since
+// has asked about every object.
+func (c *closure) doubts() bool { return c.suspect && (c.s.req.Replica || c.s.sound) }
 
-// goesBelow reports whether the descent of a replica's session must look below
-// the live object id: unless all that is below it is visible already, and so was
-// whole once.
+// goesBelow reports whether the descent must look below the live object id: when
+// in doubt, and for a replica's session unless all that is below it is visible
+// already, and so was whole once.
 func (c *closure) goesBelow(id object.ID) (bool, error) {
 	if !c.s.req.Replica || c.doubts() {
-		return c.s.req.Replica, nil
+		return c.doubts(), nil
 	}
 	visible, err := c.s.visible.has(id)
 	return !visible, err
@@ -235,14 +234,16 @@ func (c *closure) level(ctx context.Context, seen, next *table.Sorter) error {
 // here only presence counts.
 func (c *closure) below(id object.ID, next *table.Sorter) error {
 	p, found, err := c.v.presence(id)
-	if err != nil || p == absent || p == present && !c.s.req.Replica {
+	if err != nil || p == absent || p == present && !c.s.req.Replica && !c.doubts() {
 		return err
 	}
 	refs, err := c.v.refs(id, found)
-	if errors.Is(err, fs.ErrNotExist) || err != nil && p == present {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err != nil && p == present && c.s.req.Replica:
 		return err
-	}
-	if err != nil {
+	case err != nil && p == present:
+		return nil // nobody has found this out yet: no commit of a sender's looks for rot
+	case err != nil:
 		c.miss(id) // it is condemned, so it can be put anew
 		return nil
 	}

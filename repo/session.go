@@ -56,7 +56,8 @@ type Session struct {
 	scratch  *scratch
 	standing object.Standing
 	visible  *visibleSet // empty when blind
-	suspect  bool        // a repair has put something aside when the session opened
+	suspect  bool        // a repair had put something aside when the session opened
+	sound    bool        // neither that, nor was anything quarantined
 	durable  atomic.Uint64
 
 	saving sync.Mutex // held while a checkpoint is made; before mu
@@ -219,6 +220,7 @@ func (s *Session) pin(ctx context.Context) error {
 	if s.suspect, err = s.r.repaired(); err != nil {
 		return err
 	}
+	s.sound = !s.suspect && s.view.quarantine == nil
 	if h.seq > 0 && !s.req.Blind {
 		there, err := exists(s.r.fs, snapshotName("snapshots", h.id))
 		if err != nil {
@@ -226,7 +228,7 @@ func (s *Session) pin(ctx context.Context) error {
 		}
 		if there {
 			s.base = h.id
-			s.standing.Based = s.req.Base == h.id && s.view.quarantine == nil && !s.suspect
+			s.standing.Based = s.req.Base == h.id && s.sound
 		}
 	}
 	return s.file.append(generationRecord(s.generation, s.base))

@@ -93,3 +93,56 @@ func TestRepairLeavesCutOffPrune(t *testing.T) {
 		t.Errorf("prune: %+v", res)
 	}
 }
+
+// TestBadWhileUploading has a sender that was told that its base is whole, and
+// then something deep below that is found bad or lost: the snapshot doesn't get
+// a hole that no ref of a new object shows.
+func TestBadWhileUploading(t *testing.T) {
+	for name, find := range map[string]func(st *story, r *Repository, lost *object.Record) error{
+		"marked": func(st *story, r *Repository, lost *object.Record) error {
+			return r.MarkBad(st.ctx, []object.ID{lost.ID})
+		},
+		"repaired": func(st *story, r *Repository, lost *object.Record) error {
+			st.flip(lost, object.HeaderSize+3)
+			_, err := r.RepairPacks(st.ctx, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStory(t)
+			base := newUpload(60, nil)
+			if _, err := base.send(st.ctx, st.r); err != nil {
+				t.Fatal(err)
+			}
+			s, err := st.process().OpenSession(st.ctx, SessionRequest{Client: "web1", Job: "default", Base: base.manifest.ID()})
+			if err != nil || !s.Standing().Based {
+				t.Fatalf("based: %v, %v", s.Standing().Based, err)
+			}
+			lost := base.tree[0]
+			if err := find(st, st.process(), lost); err != nil {
+				t.Fatal(err)
+			}
+			u := newUpload(61, base)
+			err = st.commit(s, u)
+			var missing *object.MissingError
+			if !errors.As(err, &missing) || len(missing.IDs) != 1 || missing.IDs[0] != lost.ID {
+				t.Fatalf("commit: got %v, want that %s is missing", err, lost.ID.Short())
+			}
+			st.put(s, base.Metadata, base.Content, lost)
+			if _, err := s.Commit(st.ctx, u.manifest, u.sealed); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := wantTree(st.process(), u.root, []*upload{base, u}); err != nil {
+				t.Error(err)
+			}
+			// Who comes now is told that there is no base, and asks; nothing is
+			// looked at below what is live.
+			if _, err := newUpload(62, u).send(st.ctx, st.process()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
