@@ -7,7 +7,6 @@ import (
 	"github.com/packnback/packnback/repo/index"
 	"github.com/packnback/packnback/repo/object"
 	"github.com/packnback/packnback/repo/pack"
-	"github.com/packnback/packnback/repo/table"
 )
 
 // replaceIndex publishes a CURRENT with the new locations and without the old
@@ -54,51 +53,13 @@ func (s *sweeping) replaceIndex(ctx context.Context) error {
 			refs = append(refs, ref)
 		}
 		cur.segments = slices.Replace(cur.segments, at, at+len(inputs), refs...)
-		if err := s.clearQuarantine(cur); err != nil {
+		if err := s.p.r.leaveQuarantine(cur, s.p.scratch.file("quarantine"), s.gone); err != nil {
 			return err
 		}
 		cur.lists.deleting, cur.lists.packs, cur.lists.roots, cur.published = 0, 0, 0, 0
 		cur.generation++
 		return nil
 	})
-	return err
-}
-
-// clearQuarantine takes the locations that go off the quarantine list. The
-// caller holds current.lock.
-func (s *sweeping) clearQuarantine(cur *current) error {
-	if cur.lists.quarantine == 0 {
-		return nil
-	}
-	r := s.p.r
-	old, err := table.Open(r.fs, listName(cur.lists.quarantine), locationLayout)
-	if err != nil {
-		return damaged(listName(cur.lists.quarantine), err, repairCommand)
-	}
-	defer old.Close()
-	kept := 0
-	tmp := s.p.scratch.file("quarantine")
-	err = r.writeList(tmp, locationLayout, func(yield func([]byte, error) bool) {
-		for row, err := range old.Rows(0) {
-			gone := false
-			if err == nil {
-				gone, err = s.gone(row)
-			}
-			if gone && err == nil {
-				continue
-			}
-			kept++
-			if !yield(row, err) {
-				return
-			}
-		}
-	})
-	if err != nil || kept == old.Len() {
-		return err
-	}
-	if cur.lists.quarantine = 0; kept > 0 {
-		cur.lists.quarantine, err = r.publishNumbered(cur, tmp, "gc", listName)
-	}
 	return err
 }
 

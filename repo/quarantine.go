@@ -112,12 +112,11 @@ func (r *Repository) quarantine(ctx context.Context, scratch *scratch, rows *tab
 	return nil
 }
 
-// leaveQuarantine takes off cur's quarantine list the locations that lie in the
-// packs for which gone is true: who replaces such a pack would otherwise leave
-// marks behind that nothing ends any more. tmp is a file in the caller's
-// scratch. The old list's file stays, for removeStrays. The caller holds
-// current.lock.
-func (r *Repository) leaveQuarantine(cur *current, tmp string, gone func(pack.Name) bool) error {
+// leaveQuarantine takes off cur's quarantine list the locations that gone says
+// leave CURRENT: who replaces a pack would otherwise leave marks behind that
+// nothing ends any more. tmp is a file in the caller's scratch. The old list's
+// file stays, for removeStrays. The caller holds current.lock.
+func (r *Repository) leaveQuarantine(cur *current, tmp string, gone func(location []byte) (bool, error)) error {
 	number := cur.lists.quarantine
 	if number == 0 {
 		return nil
@@ -130,7 +129,11 @@ func (r *Repository) leaveQuarantine(cur *current, tmp string, gone func(pack.Na
 	kept := 0
 	err = r.writeList(tmp, locationLayout, func(yield func([]byte, error) bool) {
 		for row, err := range old.Rows(0) {
-			if err == nil && gone(pack.Name(row[:pack.NameSize])) {
+			left := false
+			if err == nil {
+				left, err = gone(row)
+			}
+			if left && err == nil {
 				continue
 			}
 			kept++
@@ -146,6 +149,11 @@ func (r *Repository) leaveQuarantine(cur *current, tmp string, gone func(pack.Na
 		cur.lists.quarantine, err = r.publishNumbered(cur, tmp, "gc", listName)
 	}
 	return err
+}
+
+// inPack is a gone for leaveQuarantine that goes by the pack alone.
+func inPack(gone func(pack.Name) bool) func([]byte) (bool, error) {
+	return func(location []byte) (bool, error) { return gone(pack.Name(location[:pack.NameSize])), nil }
 }
 
 // writeList writes rows, ascending, to the new list file tmp, durably.

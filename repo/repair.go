@@ -244,7 +244,7 @@ func (rp *repairer) keepQuarantine() error {
 		return nil
 	}
 	rp.cur.lists.quarantine = number
-	return rp.r.leaveQuarantine(rp.cur, rp.scratch.file("quarantine"), rp.noPack)
+	return rp.r.leaveQuarantine(rp.cur, rp.scratch.file("quarantine"), inPack(rp.noPack))
 }
 
 // noPack reports whether there is no file of the pack. One that can't be looked

@@ -213,7 +213,7 @@ func (rp *packRepairer) replaceSegments(cur *current, built []builtSegment) erro
 		}
 		segments = append(segments, ref)
 	}
-	if err := rp.r.leaveQuarantine(cur, rp.scratch.file("quarantine"), func(n pack.Name) bool { return rp.bad[n] != nil }); err != nil {
+	if err := rp.r.leaveQuarantine(cur, rp.scratch.file("quarantine"), inPack(func(n pack.Name) bool { return rp.bad[n] != nil })); err != nil {
 		return err
 	}
 	cur.segments = append(segments, cur.segments[len(old):]...)
