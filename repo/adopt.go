@@ -18,15 +18,11 @@ import (
 // ended without a commit.
 func (s *Session) adopt(ctx context.Context) error {
 	var dead []*sessionState
-	superseded := map[object.SessionID]bool{}
 	err := s.r.eachSession(func(id object.SessionID, other *sessionState, err error) error {
 		// A lock of another machine may not be seen here: its uploads are left to
 		// expire. One that can't be read names nothing that could be adopted.
 		if err != nil || id == s.file.id || other.client != s.req.Client || other.job != s.req.Job || (other.sort == copyingSession) != s.req.Replica || other.machine != s.r.machine {
 			return nil
-		}
-		for _, a := range other.adopted {
-			superseded[a.Session] = true
 		}
 		dead = append(dead, other)
 		return nil
@@ -36,17 +32,15 @@ func (s *Session) adopt(ctx context.Context) error {
 	}
 	slices.SortFunc(dead, func(a, b *sessionState) int { return cmp.Compare(a.opened, b.opened) })
 	for _, other := range dead {
-		if err := s.adoptOne(ctx, other.id, superseded[other.id]); err != nil {
+		if err := s.adoptOne(ctx, other.id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// adoptOne adopts the upload of one session if that has ended. superseded says
-// that another session, which died before it could remove the file, has done so
-// already.
-func (s *Session) adoptOne(ctx context.Context, id object.SessionID, superseded bool) error {
+// adoptOne adopts the upload of one session if that has ended.
+func (s *Session) adoptOne(ctx context.Context, id object.SessionID) error {
 	name := sessionName(id)
 	if there, err := exists(s.r.fs, name); err != nil || !there {
 		return err
@@ -70,6 +64,10 @@ func (s *Session) adoptOne(ctx context.Context, id object.SessionID, superseded 
 	if err != nil {
 		return damaged(name, err, "move it away; its upload is lost, snapshots are not concerned")
 	}
+	superseded, err := s.r.superseded(id)
+	if err != nil {
+		return err
+	}
 	if superseded {
 		return s.r.removeSessionFile(name)
 	}
@@ -78,6 +76,17 @@ func (s *Session) adoptOne(ctx context.Context, id object.SessionID, superseded 
 		return err
 	}
 	return s.takeOver(ctx, other)
+}
+
+// superseded reports whether another session has adopted this one and died before
+// it could remove the file. The caller holds the lock of that file, as whoever
+// adopts it must: so nobody does meanwhile, and what was read before is too old.
+func (r *Repository) superseded(id object.SessionID) (found bool, err error) {
+	err = r.eachSession(func(_ object.SessionID, other *sessionState, err error) error {
+		found = found || err == nil && slices.ContainsFunc(other.adopted, func(a object.Adopted) bool { return a.Session == id })
+		return nil
+	})
+	return found, err
 }
 
 // finished deals with a session that was cut off after its snapshot was there.

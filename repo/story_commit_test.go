@@ -172,3 +172,66 @@ func TestGenerationMovesDuringCommit(t *testing.T) {
 	}
 	st.end(s, u, below(st.old.tree, x)...)
 }
+
+// TestAdoptingTwice has a session that lists the dead ones just before another
+// one of them adopts a third and is killed: that one's packs are not to be
+// adopted from both.
+func TestAdoptingTwice(t *testing.T) {
+	st := newStory(t)
+	r, dead := st.mortal()
+	s := st.open(r)
+	u := newUpload(60, nil)
+	st.put(s, u.records()[:4]...)
+	if err := s.Checkpoint(st.ctx); err != nil {
+		t.Fatal(err)
+	}
+	name := sessionName(s.file.id)
+	dead.Kill()
+
+	second, dies := st.mortal()
+	third := st.process()
+	number := func(r *Repository) (n int) {
+		st.d.After(func(op crashdisk.Op) { n = op.Process })
+		defer st.d.After(nil)
+		if _, err := r.fs.Stat("config"); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	two, three := number(second), number(third)
+	has, listed := make(chan struct{}), make(chan struct{})
+	reads, stats := 0, 0 // of the dead one's file, by those who count the living, list the dead, and hold its lock
+	st.d.After(func(op crashdisk.Op) {
+		switch {
+		case op.Process == two && op.Kind == crashdisk.OpRead && op.Name == name:
+			if reads++; reads == 3 {
+				close(has)
+				<-listed
+			}
+		case op.Process == two && reads >= 3 && op.Kind == crashdisk.OpSync && strings.HasPrefix(op.Name, "sessions/"):
+			dies.Kill()
+		case op.Process == three && op.Kind == crashdisk.OpStat && op.Name == name:
+			if stats++; stats == 4 {
+				close(listed)
+			}
+		}
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := second.OpenSession(st.ctx, SessionRequest{Client: "web1", Job: "default"})
+		ended <- err
+	}()
+	<-has
+	s = st.open(third)
+	if err := <-ended; err == nil {
+		t.Error("the second session was not killed")
+	}
+	st.d.After(nil)
+	if got := s.Standing().Adopted; len(got) != 2 || got[0].Session == got[1].Session {
+		t.Errorf("adopted: %v, want two that are not the same", got)
+	}
+	if err := st.commit(s, u); err != nil {
+		t.Fatal(err)
+	}
+	st.end(s, u)
+}
