@@ -107,16 +107,43 @@ func (rp *packRepairer) places(ctx context.Context) (*table.Sorter, error) {
 // condemned: it puts what can't be read into quarantine. A prune doesn't go past
 // that otherwise, because it couldn't tell what is needed by it.
 func (rp *packRepairer) markLost(ctx context.Context) (err error) {
-	places, err := rp.places(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, places.Close()) }()
 	bad, err := table.NewSorter(rp.r.fs, rp.scratch.file("bad"), locationLayout, listMemory)
 	if err != nil {
 		return storeError("sorting in", rp.scratch.dir, err)
 	}
 	defer func() { err = errors.Join(err, bad.Close()) }()
+	err = rp.eachPlace(ctx, func(e index.Entry, rec *object.Record) error {
+		if rec != nil {
+			return nil
+		}
+		if err := rp.reportLost(e); err != nil {
+			return err
+		}
+		if err := bad.Add(appendLocation(nil, e.Location)); err != nil {
+			return storeError("sorting in", rp.scratch.dir, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if bad.Len() == 0 {
+		return errCutOff
+	}
+	if err := rp.r.quarantine(ctx, rp.scratch, bad); err != nil {
+		return err
+	}
+	return object.CodeBusy.Errorf("a prune was cut off, which comes first; what is lost was marked as bad, so that `packnback prune` can end; run that and then repair again")
+}
+
+// eachPlace calls do with what the index has in damaged packs, pack by pack, and
+// the object; nil when that is lost.
+func (rp *packRepairer) eachPlace(ctx context.Context, do func(e index.Entry, rec *object.Record) error) (err error) {
+	places, err := rp.places(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, places.Close()) }()
 	for row, err := range places.Rows() {
 		if err != nil {
 			return storeError("sorting in", rp.scratch.dir, err)
@@ -128,23 +155,11 @@ func (rp *packRepairer) markLost(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if rec != nil {
-			continue
-		}
-		if err := rp.reportLost(e); err != nil {
+		if err := do(e, rec); err != nil {
 			return err
 		}
-		if err := bad.Add(row[:locationSize]); err != nil {
-			return storeError("sorting in", rp.scratch.dir, err)
-		}
 	}
-	if bad.Len() == 0 {
-		return errCutOff
-	}
-	if err := rp.r.quarantine(ctx, rp.scratch, bad); err != nil {
-		return err
-	}
-	return object.CodeBusy.Errorf("a prune was cut off, which comes first; what is lost was marked as bad, so that `packnback prune` can end; run that and then repair again")
+	return nil
 }
 
 // read returns what the index says of a row of places, and the object; nil when
@@ -178,33 +193,19 @@ func (rp *packRepairer) reportLost(e index.Entry) error {
 
 // save copies what is whole of the damaged packs to new ones, durably, one after
 // the other.
-func (rp *packRepairer) save(ctx context.Context) (err error) {
-	places, err := rp.places(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, places.Close()) }()
+func (rp *packRepairer) save(ctx context.Context) error {
 	var s *salvage
-	for row, err := range places.Rows() {
-		if err != nil {
-			return storeError("sorting in", rp.scratch.dir, err)
-		}
-		if err := ctx.Err(); err != nil {
-			return interrupted(err)
-		}
-		e, rec, err := rp.read(row)
-		if err != nil {
-			return err
-		}
+	err := rp.eachPlace(ctx, func(e index.Entry, rec *object.Record) error {
 		if s != rp.bad[e.Pack] {
 			if err := rp.seal(s); err != nil {
 				return err
 			}
 			s = rp.bad[e.Pack]
 		}
-		if err := rp.saveOne(s, e, rec); err != nil {
-			return err
-		}
+		return rp.saveOne(s, e, rec)
+	})
+	if err != nil {
+		return err
 	}
 	return rp.seal(s)
 }
@@ -222,8 +223,8 @@ func (rp *packRepairer) seal(s *salvage) error {
 	return rp.r.syncDirs(pack.Dir, s.made.Name.Folder())
 }
 
-// saveOne copies one object; nil is one that is lost. One that somebody has found bad stays behind,
-// whatever its checksum says.
+// saveOne copies one object; nil is one that is lost. One that somebody has
+// found bad stays behind, whatever its checksum says.
 func (rp *packRepairer) saveOne(s *salvage, e index.Entry, rec *object.Record) error {
 	state, err := rp.v.condition(e.Location)
 	if err != nil {

@@ -104,6 +104,29 @@ func TestMissingPackAndTheWayOut(t *testing.T) {
 	}
 }
 
+// cutOff commits u, in a session that r opened before the mark, when a prune has
+// just published what is condemned; then damage is done, and the prune must
+// refuse to go on.
+func (st *story) cutOff(r *Repository, u *upload, damage func()) {
+	st.t.Helper()
+	var s *Session
+	opt := atOnce
+	opt.Progress = func(step string) {
+		switch step {
+		case beforeMark:
+			s = st.open(r)
+		case condemnedNow:
+			if err := errors.Join(st.commit(s, u), s.Close()); err != nil {
+				st.t.Fatal(err)
+			}
+			damage()
+		}
+	}
+	if _, err := st.r.Prune(st.ctx, opt); !errors.Is(err, object.CodeDamaged) {
+		st.t.Fatalf("prune: got %v, want a refusal", err)
+	}
+}
+
 // TestRotInCondemned lets an object rot on which a commit relies after it was
 // condemned: the commit is told, or the prune refuses; what is below it stays.
 func TestRotInCondemned(t *testing.T) {
@@ -136,22 +159,7 @@ func TestRotInCondemned(t *testing.T) {
 		r := st.process()
 		x := st.inner()
 		u := relying(60, x)
-		var s *Session
-		opt := atOnce
-		opt.Progress = func(step string) {
-			switch step {
-			case beforeMark:
-				s = st.open(r)
-			case condemnedNow:
-				if err := errors.Join(st.commit(s, u), s.Close()); err != nil {
-					t.Fatal(err)
-				}
-				st.flip(x, object.HeaderSize+3)
-			}
-		}
-		if _, err := st.r.Prune(st.ctx, opt); !errors.Is(err, object.CodeDamaged) {
-			t.Fatalf("prune: got %v, want a refusal", err)
-		}
+		st.cutOff(r, u, func() { st.flip(x, object.HeaderSize+3) })
 		for _, rec := range below(st.old.tree, x)[1:] {
 			if v, err := st.process().acquire(st.ctx); err != nil {
 				t.Fatal(err)
@@ -176,38 +184,27 @@ func TestRotInNewPack(t *testing.T) {
 			r := st.process()
 			x := st.inner()
 			u := relying(60, x)
-			var s *Session
-			opt := atOnce
-			opt.Progress = func(step string) {
-				switch step {
-				case beforeMark:
-					s = st.open(r)
-				case condemnedNow:
-					if err := errors.Join(st.commit(s, u), s.Close()); err != nil {
-						t.Fatal(err)
-					}
-					if how == "rot" {
-						st.flip(u.tree[0], object.HeaderSize+3)
-						return
-					}
-					v, err := r.acquire(st.ctx)
-					if err != nil {
-						t.Fatal(err)
-					}
-					found, err := v.find(nil, u.root)
-					v.release()
-					if err != nil || len(found) != 1 {
-						t.Fatal(err)
-					}
-					if err := r.fs.Remove(found[0].Pack.Path(pack.Meta)); err != nil {
-						t.Fatal(err)
-					}
+			before := 0
+			st.cutOff(r, u, func() {
+				before = len(st.packFiles())
+				if how == "rot" {
+					st.flip(u.tree[0], object.HeaderSize+3)
+					return
 				}
-			}
-			before := len(st.packFiles())
-			if _, err := st.r.Prune(st.ctx, opt); !errors.Is(err, object.CodeDamaged) {
-				t.Fatalf("prune: got %v, want a refusal", err)
-			}
+				v, err := r.acquire(st.ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found, err := v.find(nil, u.root)
+				v.release()
+				if err != nil || len(found) != 1 {
+					t.Fatal(err)
+				}
+				if err := r.fs.Remove(found[0].Pack.Path(pack.Meta)); err != nil {
+					t.Fatal(err)
+				}
+				before--
+			})
 			if now := len(st.packFiles()); now < before {
 				t.Errorf("%d packs, before the prune %d", now, before)
 			}

@@ -22,22 +22,7 @@ func TestRepairAndCutOffPrune(t *testing.T) {
 			if rots != "the new snapshot's root" {
 				lost = x
 			}
-			opt := atOnce
-			var s *Session
-			opt.Progress = func(step string) {
-				switch step {
-				case beforeMark:
-					s = st.open(r)
-				case condemnedNow:
-					if err := errors.Join(st.commit(s, u), s.Close()); err != nil {
-						t.Fatal(err)
-					}
-					st.flip(lost, object.HeaderSize+3)
-				}
-			}
-			if _, err := st.r.Prune(st.ctx, opt); !errors.Is(err, object.CodeDamaged) {
-				t.Fatalf("prune: got %v, want a refusal", err)
-			}
+			st.cutOff(r, u, func() { st.flip(lost, object.HeaderSize+3) })
 			reported := map[object.ID]bool{}
 			_, err := st.process().RepairPacks(st.ctx, func(p Problem) {
 				if p.What == "object" {

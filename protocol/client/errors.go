@@ -79,9 +79,9 @@ type ListError struct {
 	Most int    // how many are allowed
 }
 
-// Error says what and how many are allowed.
+// Error says what and how many are allowed; of those that may be large, fewer.
 func (e *ListError) Error() string {
-	return fmt.Sprintf("the store lists more %s than the protocol allows: %d, of together %d bytes", e.What, e.Most, protocol.MaxListedBytes)
+	return fmt.Sprintf("the store lists more %s than the protocol allows, %d", e.What, e.Most)
 }
 
 // Hint says what can be done about it.
