@@ -172,7 +172,7 @@ func TestSwappedFolder(t *testing.T) {
 			}
 			root := b.Folder("", b.Folder("folder", append(files, folders...)...))
 			swapped := false
-			b.Store.Before = func(rec *object.Record) (*object.Record, error) {
+			b.Store.Before = viewtest.OneAtATime(func(rec *object.Record) (*object.Record, error) {
 				if rec.Kind == object.KindBundle && !swapped {
 					swapped = true
 					if err := os.Rename(target+"/folder", target+"/moved"); err != nil {
@@ -181,7 +181,7 @@ func TestSwappedFolder(t *testing.T) {
 					return rec, swap(target, out)
 				}
 				return rec, nil
-			}
+			})
 			res, rec := restore(t, b, root, target, Options{})
 			unharmed()
 			if !swapped {

@@ -127,10 +127,10 @@ func TestUnfinishedFilesAreFew(t *testing.T) {
 		entries = append(entries, e)
 	}
 	most := 0
-	b.Store.Before = func(rec *object.Record) (*object.Record, error) {
+	b.Store.Before = viewtest.OneAtATime(func(rec *object.Record) (*object.Record, error) {
 		most = max(most, openFiles(t))
 		return rec, nil
-	}
+	})
 	dst := t.TempDir()
 	res, rec := restore(t, b, b.Folder("", entries...), dst, Options{})
 	if res.Lost != 0 || most > maxOpenFiles+200 {

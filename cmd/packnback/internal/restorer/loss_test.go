@@ -206,14 +206,14 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
-	b.Store.Before = func(rec *object.Record) (*object.Record, error) {
+	b.Store.Before = viewtest.OneAtATime(func(rec *object.Record) (*object.Record, error) {
 		if rec.Kind == object.KindChunk {
 			if n++; n == 40 {
 				cancel()
 			}
 		}
 		return rec, nil
-	}
+	})
 	dst := t.TempDir()
 	_, rec, err := tryRestore(t, ctx, b, b.Folder("", entries...), dst, Options{})
 	if !errors.Is(err, context.Canceled) || len(rec.lost) > 0 {
@@ -340,7 +340,7 @@ func TestMemory(t *testing.T) {
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)
 	var peak atomic.Uint64
-	b.Store.Before = func(rec *object.Record) (*object.Record, error) {
+	b.Store.Before = viewtest.OneAtATime(func(rec *object.Record) (*object.Record, error) {
 		runtime.ReadMemStats(&now)
 		peak.Store(max(peak.Load(), now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc)))
 		if now.HeapAlloc > before.HeapAlloc+100<<20 {
@@ -351,7 +351,7 @@ func TestMemory(t *testing.T) {
 			}
 		}
 		return rec, nil
-	}
+	})
 	restore(t, b, root, t.TempDir(), Options{})
 }
 

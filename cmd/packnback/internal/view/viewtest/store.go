@@ -21,7 +21,8 @@ type Store struct {
 	Calls   int
 	Pushes  int
 	// Before, when set, is called before a record is yielded, and may replace
-	// it, or end the call with an error.
+	// it, or end the call with an error. Readers ask from several goroutines:
+	// what has a state is wrapped by OneAtATime.
 	Before func(rec *object.Record) (*object.Record, error)
 	// Delay, when set, is called at the beginning of every Push and Fetch: the
 	// way there and back to a distant store.
@@ -31,6 +32,17 @@ type Store struct {
 // NewStore returns an empty Store.
 func NewStore() *Store {
 	return &Store{records: map[object.ID]*object.Record{}, Fetched: map[object.ID]int{}}
+}
+
+// OneAtATime returns a Before that calls f in one goroutine at a time. f must
+// not wait for another.
+func OneAtATime(f func(*object.Record) (*object.Record, error)) func(*object.Record) (*object.Record, error) {
+	var mu sync.Mutex
+	return func(rec *object.Record) (*object.Record, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return f(rec)
+	}
 }
 
 // Put adds a record.
