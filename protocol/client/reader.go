@@ -104,6 +104,7 @@ func unasked(t protocol.Type) error {
 func (c *Conn) ended(n uint32, m protocol.Message) error {
 	c.mu.Lock()
 	w, st, session := c.calls[n], c.streams[n], c.session
+	uploads := session != nil && session.number == n // OpenSession writes the number under mu
 	delete(c.calls, n)
 	delete(c.streams, n)
 	c.mu.Unlock()
@@ -111,14 +112,14 @@ func (c *Conn) ended(n uint32, m protocol.Message) error {
 	case w != nil:
 		// From here on what the store says is durable is of this upload, however
 		// long whoever opened it takes to look at the answer.
-		if m.Type() == protocol.TypeOpened && session != nil && session.number == n {
+		if m.Type() == protocol.TypeOpened && uploads {
 			session.begun()
 		}
 		w.answer <- m
 	case st != nil:
 		st.finish(m)
 		<-c.slots
-	case session != nil && session.number == n:
+	case uploads:
 		e, ok := m.(*protocol.Error)
 		if !ok {
 			return unasked(m.Type())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,4 +172,48 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 			t.Errorf("Serve: got %v, want %v", err, object.CodeInterrupted)
 		}
 	})
+}
+
+// deaf is a transport on which nothing can be written any more once deafened,
+// though what the client said before can be read.
+type deaf struct {
+	net.Conn
+	now atomic.Bool
+}
+
+func (d *deaf) Write(b []byte) (int, error) {
+	if d.now.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return d.Conn.Write(b)
+}
+
+// TestAClientThatHasHungUp ends in order although the last answer can't be
+// written, also when the server finds that out first. One that takes nothing
+// and stays is given up.
+func TestAClientThatHasHungUp(t *testing.T) {
+	for name, hangsUp := range map[string]bool{"hangs up": true, "stays": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, pipe := net.Pipe()
+				defer ours.Close()
+				theirs := &deaf{Conn: pipe}
+				served := make(chan error, 1)
+				go func() { served <- server.Serve(context.Background(), theirs, memstore.New("/r"), writeOnly, "test") }()
+				go func() { _, _ = io.Copy(io.Discard, ours) }()
+				write(t, ours, greeting)
+				synctest.Wait()
+				theirs.now.Store(true)
+				write(t, ours, open)
+				synctest.Wait() // the answer could not be written, and the end has not been read
+				if hangsUp {
+					ours.Close()
+				}
+				err := cause(<-served)
+				if hangsUp && err != nil || !hangsUp && !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -80,17 +80,27 @@ func Serve(ctx context.Context, rw io.ReadWriteCloser, store Store, opt Options,
 	})
 	defer stop()
 
+	conversed := make(chan struct{})
 	var g errgroup.Group
 	g.Go(func() error {
 		err := c.out.Run()
 		if err != nil {
 			err = fmt.Errorf("writing to the client: %w", err)
+			// A client that has hung up in order need not take the last answers: the
+			// reader is given a moment to find that out.
+			timer := time.NewTimer(farewell)
+			defer timer.Stop()
+			select {
+			case <-conversed:
+			case <-timer.C:
+			}
 		}
 		cancel(err)
 		return err
 	})
 	g.Go(func() error { c.life.watch(ctx, cancel, c.out); return nil })
 	err := c.converse(ctx, cancel)
+	close(conversed)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
