@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"syscall"
-	"time"
 
 	"github.com/packnback/packnback/repo/internal/disk"
 	"github.com/packnback/packnback/repo/object"
@@ -71,14 +70,10 @@ func (r *Repository) openLock(ctx context.Context, name string, mode disk.LockMo
 	return r.fs.Lock(ctx, name, mode)
 }
 
-// adoptWait is how long a session waits for the lock of an upload that it would
-// continue. Somebody who only looks whether that lives holds its lock for a
-// moment, and a process whose connection broke needs one to end.
-const adoptWait = 500 * time.Millisecond
-
-// lockSoon takes a lock exclusively unless it is held for longer than adoptWait.
+// lockSoon takes a lock exclusively unless it is held for longer than adoptWait
+// of the tuning.
 func (r *Repository) lockSoon(ctx context.Context, name string) (l disk.Lock, ok bool, err error) {
-	soon, cancel := context.WithTimeout(ctx, adoptWait)
+	soon, cancel := context.WithTimeout(ctx, r.tune.adoptWait)
 	defer cancel()
 	l, err = r.fs.Lock(soon, name, exclusive)
 	switch {

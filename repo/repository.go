@@ -39,6 +39,7 @@ type tuning struct {
 	checkpointBytes int64         // received since the last checkpoint
 	checkpointEvery time.Duration // while there is activity
 	sorterMemory    int           // bytes, for each of a session's two sorters
+	adoptWait       time.Duration // how long a session waits for the lock of an upload that it would continue
 	acknowledge     time.Duration // how long a prune waits for sessions to take notice of its list
 }
 
@@ -49,7 +50,10 @@ func defaultTuning() tuning {
 		checkpointBytes: 64 << 20,
 		checkpointEvery: 5 * time.Second,
 		sorterMemory:    8 << 20,
-		acknowledge:     30 * time.Second,
+		// Somebody who only looks whether an upload lives holds its lock for a moment,
+		// and a process whose connection broke needs one to end.
+		adoptWait:   500 * time.Millisecond,
+		acknowledge: 30 * time.Second,
 	}
 }
 

@@ -190,6 +190,7 @@ func TestAdoptingTwice(t *testing.T) {
 
 	second, dies := st.mortal()
 	third := st.process()
+	third.tune.adoptWait = time.Minute // for the second to be killed
 	number := func(r *Repository) (n int) {
 		st.d.After(func(op crashdisk.Op) { n = op.Process })
 		defer st.d.After(nil)

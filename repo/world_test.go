@@ -25,6 +25,7 @@ func testTuning() tuning {
 		checkpointBytes: 1 << 40,
 		checkpointEvery: time.Hour,
 		sorterMemory:    64 << 10,
+		adoptWait:       500 * time.Millisecond,
 	}
 }
 

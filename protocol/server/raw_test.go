@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/packnback/packnback/protocol"
@@ -58,7 +59,7 @@ func (r *raw) send(parts ...[]byte) {
 // next reads one message, the preamble before the first included.
 func (r *raw) next() protocol.Message {
 	r.t.Helper()
-	r.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	r.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	var head [protocol.HeaderSize]byte
 	if _, err := io.ReadFull(r.conn, head[:]); err != nil {
 		r.t.Fatalf("reading a message: %v", err)
@@ -99,7 +100,7 @@ func (r *raw) refused(n uint32, code object.Code) *protocol.Error {
 // over wants the server to end the connection, and nothing to be stored.
 func (r *raw) over() {
 	r.t.Helper()
-	r.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	r.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := io.Copy(io.Discard, r.conn); err != nil || n > 0 {
 		r.t.Errorf("after the last Error came %d bytes, %v", n, err)
 	}
@@ -247,7 +248,7 @@ func TestCutAnywhere(t *testing.T) {
 		go func() { _, _ = io.Copy(io.Discard, r.conn) }()
 		select {
 		case <-r.served:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("cut after %d bytes: the server goes on", n)
 		}
 		r.untouched()
@@ -304,18 +305,22 @@ func TestStreamsAreBounded(t *testing.T) {
 	for range 2 * protocol.MaxStreams { // an Object and a Done each
 		r.next()
 	}
-	r.store.Repos["/r"].Fail = func(string) error { select {} }
-	r = greeted(t, opt)
-	wait := make(chan struct{})
-	r.store.Repos["/r"].Fail = func(string) error { <-wait; return nil }
-	r.send(frame(&protocol.Fetch{Number: 1, Window: protocol.MaxWindow, IDs: []object.ID{id(1)}}), frame(&protocol.Window{Number: 1, More: 1}))
-	go func() { time.AfterFunc(100*time.Millisecond, func() { close(wait) }) }()
-	for {
-		if e, ok := r.next().(*protocol.Error); ok && e.Number == 0 {
-			if e.Code != object.CodeMalformed {
-				t.Errorf("got code %d, want %d", e.Code, object.CodeMalformed)
+	synctest.Test(t, func(t *testing.T) {
+		r := greeted(t, opt)
+		wait := make(chan struct{})
+		r.store.Repos["/r"].Fail = func(string) error { <-wait; return nil }
+		r.send(frame(&protocol.Fetch{Number: 1, Window: protocol.MaxWindow, IDs: []object.ID{id(1)}}), frame(&protocol.Window{Number: 1, More: 1}))
+		synctest.Wait() // both are read before the stream can end
+		close(wait)
+		for {
+			if e, ok := r.next().(*protocol.Error); ok && e.Number == 0 {
+				if e.Code != object.CodeMalformed {
+					t.Errorf("got code %d, want %d", e.Code, object.CodeMalformed)
+				}
+				break
 			}
-			return
 		}
-	}
+		r.conn.Close()
+		<-r.served
+	})
 }

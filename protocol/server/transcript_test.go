@@ -111,7 +111,7 @@ func (s *session) record(t *testing.T) string {
 	ctx := context.WithoutCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, theirs, memstore.New("/r"), s.opt, "example") }()
-	ours.SetDeadline(time.Now().Add(30 * time.Second))
+	ours.SetDeadline(time.Now().Add(time.Minute))
 	var b strings.Builder
 	fmt.Fprintf(&b, "> preamble\n%x\n", protocol.Preamble)
 	if _, err := ours.Write([]byte(protocol.Preamble)); err != nil {

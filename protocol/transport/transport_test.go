@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -93,14 +95,12 @@ func TestBytesGoBothWays(t *testing.T) {
 	}
 }
 
-// TestWhatGoesWrongIsToldApart has each failure of a login that a user can do
-// something about.
 // TestLastWordsOfABrokenOffRun has a far side that complains when its input
 // ends: the user hears it, unless it was the user who ended it.
 func TestLastWordsOfABrokenOffRun(t *testing.T) {
 	_, to, ways := server(t)
 	program := filepath.Join(t.TempDir(), "mourn")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\ncat\necho gone >&2\n"), 0o755); err != nil {
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho here\ncat\necho gone >&2\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, opt := range ways {
@@ -110,6 +110,10 @@ func TestLastWordsOfABrokenOffRun(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			link, err := transport.Dial(ctx, to, opt)
 			if err != nil {
+				t.Fatal(err)
+			}
+			// The patience with its end is not for its start.
+			if _, err := io.ReadFull(link, make([]byte, len("here\n"))); err != nil {
 				t.Fatal(err)
 			}
 			if broken {
@@ -124,6 +128,26 @@ func TestLastWordsOfABrokenOffRun(t *testing.T) {
 	}
 }
 
+// unanswered returns a port on which nobody listens while the test runs.
+func unanswered(t *testing.T) int {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr.(*syscall.SockaddrInet4).Port
+}
+
+// TestWhatGoesWrongIsToldApart has each failure of a login that a user can do
+// something about.
 func TestWhatGoesWrongIsToldApart(t *testing.T) {
 	s, to, ways := server(t)
 	s.Key(t, "stranger")
@@ -139,12 +163,7 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(swapped, ".ssh/known_hosts"), []byte(wrong), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	dead := unanswered(t)
 	hints := map[transport.Problem]string{
 		transport.HostKeyUnknown: fmt.Sprintf(": ssh -p %d %s@%s", s.Port, s.User, to.Host),
 		transport.HostKeyChanged: fmt.Sprintf(": ssh-keygen -R '[%s]:%d'", to.Host, other.Port),
@@ -177,6 +196,7 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 				var said buffer
 				opt.Stderr = &said
 				c.edit(way, &to, &opt)
+				start := time.Now()
 				if way == "exec" && c.want == transport.Unreachable {
 					opt.Command = strings.ReplaceAll(opt.Command, fmt.Sprintf("-p %d", s.Port), "")
 				}
@@ -190,7 +210,8 @@ func TestWhatGoesWrongIsToldApart(t *testing.T) {
 				if !errors.As(err, &problem) || problem.Problem != c.want {
 					t.Fatalf("got %v, want problem %d", err, c.want)
 				}
-				if problem.Detail != "" && strings.Contains(said.String(), problem.Detail) {
+				// What ssh says is held back for a second, in case that an error tells it.
+				if problem.Detail != "" && time.Since(start) < time.Second && strings.Contains(said.String(), problem.Detail) {
 					t.Errorf("the error's %q was told before: %q", problem.Detail, said.String())
 				}
 				if problem.Hint() == "" {

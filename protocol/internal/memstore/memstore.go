@@ -134,19 +134,22 @@ func (r *Repository) Close() error { return nil }
 
 // Snapshots yields the live snapshots.
 func (r *Repository) Snapshots(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return r.each(ctx, "Snapshots", r.snapshots, yield)
+	return r.each(ctx, "Snapshots", &r.snapshots, yield)
 }
 
 // Links yields the forgotten ones.
 func (r *Repository) Links(ctx context.Context, yield func(*object.Snapshot) error) error {
-	return r.each(ctx, "Links", r.links, yield)
+	return r.each(ctx, "Links", &r.links, yield)
 }
 
-func (r *Repository) each(ctx context.Context, call string, list []*object.Snapshot, yield func(*object.Snapshot) error) error {
+func (r *Repository) each(ctx context.Context, call string, list *[]*object.Snapshot, yield func(*object.Snapshot) error) error {
 	if err := r.fail(call); err != nil {
 		return err
 	}
-	for _, s := range list {
+	r.mu.Lock()
+	now := slices.Clone(*list)
+	r.mu.Unlock()
+	for _, s := range now {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

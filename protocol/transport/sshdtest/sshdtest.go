@@ -73,7 +73,7 @@ func Start(t testing.TB, lines ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Port: freePort(t), User: me.Username, Dir: t.TempDir()}
+	s := &Server{User: me.Username, Dir: t.TempDir()}
 	if os.Geteuid() == 0 {
 		// Where it changes its root to; an empty folder that only root may write.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
@@ -81,15 +81,24 @@ func Start(t testing.TB, lines ...string) *Server {
 		}
 	}
 	hostKey := s.Key(t, "host_key")
-	text := fmt.Sprintf(config, s.Port, s.Dir) + strings.Join(lines, "\n") + "\n"
-	s.write(t, "sshd_config", text, 0o600)
 	s.write(t, "authorized_keys", "", 0o600)
 	if err := os.MkdirAll(filepath.Join(s.Dir, "home", ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.write(t, "home/.ssh/known_hosts", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.Port, hostKey), 0o600)
-	s.run(t, program)
-	return s
+	for range 5 { // somebody else may take the port before sshd does
+		s.Port = freePort(t)
+		text := fmt.Sprintf(config, s.Port, s.Dir) + strings.Join(lines, "\n") + "\n"
+		s.write(t, "sshd_config", text, 0o600)
+		s.write(t, "home/.ssh/known_hosts", fmt.Sprintf("[127.0.0.1]:%d %s\n", s.Port, hostKey), 0o600)
+		if s.run(t, program) {
+			return s
+		}
+		if !strings.Contains(s.Log(), "already in use") {
+			break
+		}
+	}
+	t.Fatalf("sshd did not start:\n%s", s.Log())
+	return nil
 }
 
 func freePort(t testing.TB) int {
@@ -102,8 +111,8 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// run starts sshd and returns when it listens.
-func (s *Server) run(t testing.TB, program string) {
+// run starts sshd and returns true when it listens, false when it has ended.
+func (s *Server) run(t testing.TB, program string) bool {
 	t.Helper()
 	cmd := exec.Command(program, "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
 	stderr, err := cmd.StderrPipe()
@@ -138,8 +147,9 @@ func (s *Server) run(t testing.TB, program string) {
 	})
 	select {
 	case <-listening:
+		return true
 	case <-done:
-		t.Fatalf("sshd did not start:\n%s", s.Log())
+		return false
 	}
 }
 

@@ -171,7 +171,7 @@ func TestOSLockDiesWithItsProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	l, err := fsys.Lock(ctx, "lock", Exclusive)
 	if err != nil {
