@@ -33,7 +33,7 @@ func TestInterruptedQuestion(t *testing.T) {
 	}{
 		"passphrase":     {[]string{"snapshots", "-r", w.repo, "-k", key}, "passphrase for ", "\": \r\n"},
 		"new passphrase": {[]string{"key", "generate", "--passphrase", "-o", w.file("admin", "other.key")}, "new passphrase for ", "\": \r\n"},
-		"host key":       {[]string{"snapshots", "-r", fmt.Sprintf("ssh://%s@127.0.0.1:%d/x", sshd.User, sshd.Port), "--ssh-command", "builtin -i " + filepath.Join(sshd.Dir, "me")}, "remember it: ", "remember it: ^C\r\n"},
+		"host key":       {[]string{"snapshots", "-r", fmt.Sprintf("ssh://%s@127.0.0.1:%d/x", sshd.User, sshd.Port), "--ssh-command", "builtin -i " + filepath.Join(sshd.Dir, "me")}, "remember it: ", "remember it: \r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := ttytest.Open(t)
@@ -58,7 +58,13 @@ func TestInterruptedQuestion(t *testing.T) {
 			if after := y.Settings(); after != before {
 				t.Errorf("the terminal is left as %+v, and was %+v", after, before)
 			}
-			y.Await(c.after)
+			// The kernel shows a key that isn't hidden before or after it signals.
+			switch {
+			case name != "host key":
+				y.Await(c.after)
+			case !strings.Contains(y.Await("^C"), c.after):
+				y.Await("^C\r\n")
+			}
 		})
 	}
 	if _, err := os.Stat(w.file("admin", "other.key")); !os.IsNotExist(err) {

@@ -43,10 +43,11 @@ func parseDuration(s string) (time.Duration, error) {
 	rest := s
 	if number, after, found := strings.Cut(s, "d"); found {
 		n, err := strconv.ParseFloat(number, 64)
-		if err != nil || n < 0 || n > math.MaxInt64/float64(24*time.Hour) {
+		nanoseconds := n * float64(24*time.Hour)
+		if err != nil || math.IsNaN(n) || n < 0 || nanoseconds >= math.MaxInt64 {
 			return 0, fail
 		}
-		days, rest = time.Duration(n*float64(24*time.Hour)), after
+		days, rest = time.Duration(nanoseconds), after
 		if rest == "" {
 			return days, nil
 		}

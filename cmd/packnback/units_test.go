@@ -37,7 +37,7 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("parseDuration(%q): got %v, %v, want %v", c.in, got, err, c.want)
 		}
 	}
-	for _, in := range []string{"", "d", "-1d", "-3h", "7", "1d1", "7w", "1000000d", "106751d24h"} {
+	for _, in := range []string{"", "d", "-1d", "-3h", "7", "1d1", "7w", "1000000d", "106751.99116730064d", "nand", "106751d24h"} {
 		if got, err := parseDuration(in); err == nil {
 			t.Errorf("parseDuration(%q): got %v, want an error", in, got)
 		}
@@ -45,7 +45,7 @@ func TestParseDuration(t *testing.T) {
 }
 
 func FuzzParseUnits(f *testing.F) {
-	for _, s := range []string{"1y6m7d", "36h", "500G", "1.5TiB", "7d", "-1d", "1e309", "0x1p-2k"} {
+	for _, s := range []string{"1y6m7d", "36h", "500G", "1.5TiB", "7d", "-1d", "1e309", "0x1p-2k", "nand", "106751.99116730064d", "nanK"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

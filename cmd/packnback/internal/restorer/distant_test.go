@@ -196,7 +196,9 @@ func TestAttributesThatWereThere(t *testing.T) {
 	for _, f := range []string{"/old/f", "/old/kept/g", "/new/deeper/h", "/top"} {
 		must(os.WriteFile(src+f, []byte(f), 0o640))
 	}
-	must(unix.Setxattr(src+"/old/f", "user.mine", []byte("1"), 0))
+	if err := unix.Setxattr(src+"/old/f", "user.mine", []byte("1"), 0); err != nil {
+		t.Skipf("LOUD: no extended attributes here to test with: %v", err)
+	}
 	must(os.WriteFile(dst+"/old/f", []byte("/old/f"), 0o600))
 	info, err := os.Stat(src + "/old/f")
 	must(err)

@@ -79,10 +79,23 @@ func (y *Terminal) Attach(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2 + len(cmd.ExtraFiles)}
 }
 
-// Type types keys.
+// Type types keys, and returns when the terminal has dealt with them: shown
+// them, if it does, and signalled.
 func (y *Terminal) Type(keys string) {
 	y.t.Helper()
 	if _, err := y.person.WriteString(keys); err != nil {
+		y.t.Fatal(err)
+	}
+	// The kernel hands them on later, from a thread of its own; poll waits for that.
+	err := control(y.Program, func(fd int) error {
+		for {
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			if err != unix.EINTR {
+				return err
+			}
+		}
+	})
+	if err != nil {
 		y.t.Fatal(err)
 	}
 }
