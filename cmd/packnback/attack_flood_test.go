@@ -157,7 +157,13 @@ var floodAttacks = []attack{
 		release := make(chan struct{})
 		for range many {
 			wg.Go(func() {
-				conn, err := client.Connect(context.WithoutCancel(t.Context()), w.link(t, "web1"), client.Greeting{})
+				link, err := w.dial(t, "web1")
+				if err != nil {
+					results <- err
+					return
+				}
+				defer link.Close()
+				conn, err := client.Connect(context.WithoutCancel(t.Context()), link, client.Greeting{})
 				if err != nil {
 					results <- err
 					return

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/packnback/packnback/protocol"
 	"github.com/packnback/packnback/protocol/server"
@@ -23,6 +24,7 @@ type lie func(l *hostileStore, m protocol.Message) []protocol.Message
 
 // hostileStore is the liar's memory.
 type hostileStore struct {
+	mu      sync.Mutex         // held while it lies, either way
 	objects []*protocol.Object // held back
 	puts    uint64             // seen on their way to the store
 	dropped int                // commits and puts that never reached it
@@ -265,6 +267,8 @@ func hostile() {
 	l := new(hostileStore)
 	go func() {
 		_ = relay(near, os.Stdin, func(m protocol.Message) []protocol.Message {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			if m = l.upward(name, m); m == nil {
 				return nil
 			}
@@ -272,7 +276,11 @@ func hostile() {
 		})
 		near.Close()
 	}()
-	if err := relay(os.Stdout, near, func(m protocol.Message) []protocol.Message { return lies[name](l, m) }); err != nil {
+	if err := relay(os.Stdout, near, func(m protocol.Message) []protocol.Message {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return lies[name](l, m)
+	}); err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 	}
 	os.Stdout.Close()

@@ -31,13 +31,18 @@ func (w *world) admin(t *testing.T) *repo.Repository {
 // link starts the server with an SSH key, over the system's ssh.
 func (w *world) link(t *testing.T, key string) transport.Link {
 	t.Helper()
-	to := transport.Location{User: w.sshd.User, Host: "127.0.0.1", Port: w.sshd.Port}
-	link, err := transport.Dial(t.Context(), to, transport.Options{Command: strings.Join(w.sshd.SSH(key), " "), Getenv: os.Getenv})
+	link, err := w.dial(t, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { link.Close() })
 	return link
+}
+
+// dial is link for goroutines, and who calls it closes what it returns.
+func (w *world) dial(t *testing.T, key string) (transport.Link, error) {
+	to := transport.Location{User: w.sshd.User, Host: "127.0.0.1", Port: w.sshd.Port}
+	return transport.Dial(t.Context(), to, transport.Options{Command: strings.Join(w.sshd.SSH(key), " "), Getenv: os.Getenv})
 }
 
 // wire starts the server with an SSH key, over a login that is kept for the

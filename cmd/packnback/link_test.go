@@ -42,13 +42,23 @@ func TestRoundTrips(t *testing.T) {
 		}
 		return cable.Reset()
 	}
-	login()
-	bare := login()
+	// What is waited for is the least of three: two messages that cross each other
+	// in the proxy are counted as a turn more.
+	least := func(times int, measure func() linktest.Count) linktest.Count {
+		best := measure()
+		for range times - 1 {
+			if got := measure(); got.Turns < best.Turns {
+				best = got
+			}
+		}
+		return best
+	}
+	bare := least(3, login)
 	remote := func(key string) []string {
 		return []string{"-r", "ssh://127.0.0.1" + w.repo, "--ssh-command", strings.Join(through(w.sshd, key, cable), " "), "--remote-command", w.program}
 	}
 	backup := append(remote("web1"), "backup", "-q", "-k", w.file("web1", "send.key"), w.file("web1", "tree"))
-	for _, c := range []struct {
+	for i, c := range []struct {
 		what    string
 		machine string
 		args    []string
@@ -57,12 +67,17 @@ func TestRoundTrips(t *testing.T) {
 	}{
 		{"first backup", "web1", backup, 40, 0},
 		{"unchanged backup", "web1", backup, 6, 64 << 10},
-		{"unchanged backup", "web1", backup, 6, 64 << 10},
 		{"snapshots", "admin", append(remote("admin"), "snapshots"), 3, 64 << 10},
 	} {
 		cable.Reset()
-		w.must(t, c.machine, c.args...)
-		got := cable.Reset()
+		times := 3
+		if i == 0 { // what comes first comes once
+			times = 1
+		}
+		got := least(times, func() linktest.Count {
+			w.must(t, c.machine, c.args...)
+			return cable.Reset()
+		})
 		turns, bytes := got.Turns-bare.Turns, got.Up+got.Down-bare.Up-bare.Down
 		t.Logf("%s: %d turns and %d bytes beyond those of the login (%d and %d)", c.what, turns, bytes, bare.Turns, bare.Up+bare.Down)
 		if turns > c.turns {

@@ -280,6 +280,11 @@ func TestManyReaders(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	m.cancel() // what it fetches is counted when nobody fetches any more
+	if err := <-m.done; err != nil {
+		t.Error(err)
+	}
+	m.done <- nil
 	for id, n := range b.Store.Fetched {
 		if n > 2 {
 			t.Errorf("object %s was fetched %d times", id.Short(), n)
