@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -106,7 +107,7 @@ func (p *process) wait(errs *os.File) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		_, _ = io.Copy(p.says, errs) // ends when errs is closed below, at the latest
+		_, _ = io.Copy(p.says, errs) // ends by the deadline, or when errs is closed, at the latest
 	}()
 	err := p.cmd.Wait()
 	timer := time.NewTimer(stderrPatience)
@@ -114,6 +115,10 @@ func (p *process) wait(errs *os.File) {
 	select {
 	case <-said:
 	case <-timer.C:
+		if errs.SetReadDeadline(time.Now()) == nil { // a pipe has deadlines
+			<-said
+			rest(p.says, errs)
+		}
 	}
 	errs.Close()
 	<-said
@@ -123,6 +128,25 @@ func (p *process) wait(errs *os.File) {
 		p.status = -1
 	}
 	close(p.exited)
+}
+
+// rest passes on what is in a pipe, and doesn't wait for more: on a machine that
+// stalls, the child may have ended and said why long before anybody read it.
+func rest(to io.Writer, pipe *os.File) {
+	_ = pipe.SetReadDeadline(time.Time{})
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	b := make([]byte, 64<<10) // as much as a pipe has room for
+	n := 0
+	err = raw.Read(func(fd uintptr) bool {
+		n, _ = syscall.Read(int(fd), b) // it has O_NONBLOCK
+		return true
+	})
+	if err == nil && n > 0 {
+		_, _ = to.Write(b[:n])
+	}
 }
 
 // Read reads what the far side writes.

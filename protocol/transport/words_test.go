@@ -162,3 +162,27 @@ func TestStdioCanBeInterrupted(t *testing.T) {
 		t.Error("the read succeeded")
 	}
 }
+
+// TestRest: what a pipe holds is read, though its other end stays open and
+// nobody waits for that.
+func TestRest(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	var got strings.Builder
+	rest(&got, r)
+	long := strings.Repeat("why it ended\n", 3000)
+	if _, err := w.WriteString(long); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Now()); err != nil { // nobody read it in time
+		t.Fatal(err)
+	}
+	rest(&got, r)
+	if got.String() != long {
+		t.Errorf("got %d bytes, want %d", got.Len(), len(long))
+	}
+}
