@@ -12,20 +12,27 @@ import (
 // flip changes one byte of the record's place in its pack, behind skip bytes.
 func (st *story) flip(rec *object.Record, skip uint32) {
 	st.t.Helper()
-	v, err := st.process().acquire(st.ctx)
+	f, err := st.process().mustFind(st.t, rec.ID)
 	if err != nil {
 		st.t.Fatal(err)
 	}
-	defer v.release()
-	found, err := v.find(nil, rec.ID)
-	if err != nil || len(found) != 1 {
-		st.t.Fatalf("%s: %d locations, %v", rec.ID.Short(), len(found), err)
-	}
-	f := found[0]
-	if err := st.d.Corrupt(f.Pack.Path(pack.TypeOf(f.Kind)), func(b []byte) []byte {
+	if err := st.d.Corrupt(f.Pack.Path(f.Type()), func(b []byte) []byte {
 		b[f.Offset+skip] ^= 1
 		return b
 	}); err != nil {
+		st.t.Fatal(err)
+	}
+}
+
+// lose removes the pack that has the object.
+func (st *story) lose(id object.ID) {
+	st.t.Helper()
+	r := st.process()
+	f, err := r.mustFind(st.t, id)
+	if err == nil {
+		err = r.fs.Remove(f.Pack.Path(f.Type()))
+	}
+	if err != nil {
 		st.t.Fatal(err)
 	}
 }
@@ -80,18 +87,7 @@ func TestMissingPackAndTheWayOut(t *testing.T) {
 	if _, err := bad.send(st.ctx, st.r); err != nil {
 		t.Fatal(err)
 	}
-	v, err := st.r.acquire(st.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := v.find(nil, bad.root)
-	v.release()
-	if err != nil || len(found) != 1 {
-		t.Fatal(err)
-	}
-	if err := st.r.fs.Remove(found[0].Pack.Path(pack.Meta)); err != nil {
-		t.Fatal(err)
-	}
+	st.lose(bad.root)
 	if _, err := st.process().Prune(st.ctx, atOnce); !errors.Is(err, object.CodeDamaged) {
 		t.Fatalf("prune: got %v, want a refusal", err)
 	}
@@ -191,18 +187,7 @@ func TestRotInNewPack(t *testing.T) {
 					st.flip(u.tree[0], object.HeaderSize+3)
 					return
 				}
-				v, err := r.acquire(st.ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
-				found, err := v.find(nil, u.root)
-				v.release()
-				if err != nil || len(found) != 1 {
-					t.Fatal(err)
-				}
-				if err := r.fs.Remove(found[0].Pack.Path(pack.Meta)); err != nil {
-					t.Fatal(err)
-				}
+				st.lose(u.root)
 				before--
 			})
 			if now := len(st.packFiles()); now < before {
